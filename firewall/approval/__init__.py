@@ -1,0 +1,5 @@
+"""Holds, votes and quorum as a state machine. Pure: the desk carries out, the store keeps."""
+
+from firewall.approval.hold import Counted, Hold, Person, Refused, State, Vote, cast
+
+__all__ = ["Counted", "Hold", "Person", "Refused", "State", "Vote", "cast"]

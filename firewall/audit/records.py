@@ -1,0 +1,199 @@
+"""What the log holds: one versioned record for everything that happened.
+
+Values are strings, integers, booleans, lists and maps only: RFC 8785 makes floats hazardous, so times are
+RFC 3339 strings and durations whole microseconds. A kind is never changed, only followed by a new version.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+
+class _Record(BaseModel):
+    """Fields of every record. `session`, `statement` and `hold` correlate; empty where they do not apply."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    v: Literal[1] = 1
+    id: str
+    at: str
+    session: str = ""
+    statement: str = ""
+    hold: str = ""
+
+
+class Effect(BaseModel):
+    """One effect as judged; the fields of `firewall explain --json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+    object: str
+    columns: list[str] = []
+    labels: list[str] = []
+
+
+class Session(_Record):
+    """A session began, was turned away, or ended, and why."""
+
+    kind: Literal["session"] = "session"
+    event: Literal["opened", "refused", "closed"]
+    agent: str
+    owner: str = ""
+    database: str
+    address: str = ""
+    application: str = ""
+    why: str = ""
+
+
+class Judgement(_Record):
+    """The machine's word on one text, before anything came of it."""
+
+    kind: Literal["judgement"] = "judgement"
+    agent: str
+    owner: str
+    database: str
+    environment: str
+    role: str
+    sql: str
+    verdict: Literal["allow", "hold", "deny"]
+    enforced: bool
+    risk: str
+    rule: str
+    reasons: list[str]
+    effects: list[Effect]
+    relations: list[str]
+    labels: list[str] = []
+    opaque: str = ""
+    fingerprint: str = ""
+    revision: str
+    catalog: str
+
+
+class HoldOpened(_Record):
+    """A statement began to wait."""
+
+    kind: Literal["hold"] = "hold"
+    agent: str
+    digest: str
+    rule: str
+    risk: str
+    parameters: list[str | None]
+    groups: list[str]
+    quorum: int
+    requesters: list[str]
+    expires: str
+
+
+class Vote(_Record):
+    """A person's word, counted or not; `why` says why not."""
+
+    kind: Literal["vote"] = "vote"
+    person: str
+    approve: bool
+    reason: str
+    channel: str
+    counted: bool
+    why: str = ""
+
+
+class Decision(_Record):
+    """What became of a hold, by whose votes (empty for expiry and withdrawal)."""
+
+    kind: Literal["decision"] = "decision"
+    state: Literal["approved", "rejected", "expired", "withdrawn", "lapsed"]
+    by: list[str]
+    why: str = ""
+    digest: str
+
+
+class Release(_Record):
+    """What is about to be sent to Postgres, and by whose leave: `rule NAME`, `hold ID` or `observe mode`."""
+
+    kind: Literal["release"] = "release"
+    agent: str
+    digest: str
+    leave: str
+    parameters: list[str | None] = []
+
+
+class Refusal(_Record):
+    """What was not sent, and what the agent is told instead."""
+
+    kind: Literal["refusal"] = "refusal"
+    agent: str
+    sqlstate: str
+    message: str
+
+
+class Outcome(_Record):
+    """Postgres's word: its command tag or its error. `micros` from release to the last byte."""
+
+    kind: Literal["outcome"] = "outcome"
+    agent: str
+    tag: str
+    rows: int
+    bytes: int
+    micros: int
+    sqlstate: str = ""
+    message: str = ""
+
+
+class Policy(_Record):
+    """A policy came into force."""
+
+    kind: Literal["policy"] = "policy"
+    database: str
+    revision: str
+    path: str
+    mode: str
+
+
+class Credential(_Record):
+    """An agent's or person's credential was issued, disabled or enabled; never the credential itself."""
+
+    kind: Literal["credential"] = "credential"
+    event: Literal["issued", "reissued", "disabled", "enabled"]
+    subject: Literal["agent", "person"]
+    name: str
+    owner: str = ""
+    by: str
+
+
+class SignIn(_Record):
+    """A person signed in, or failed to."""
+
+    kind: Literal["sign_in"] = "sign_in"
+    person: str
+    channel: str
+    succeeded: bool
+    why: str = ""
+
+
+class Fault(_Record):
+    """An internal error; it closed the session, both sides."""
+
+    kind: Literal["fault"] = "fault"
+    where: str
+    error: str
+
+
+Record = Annotated[
+    Session
+    | Judgement
+    | HoldOpened
+    | Vote
+    | Decision
+    | Release
+    | Refusal
+    | Outcome
+    | Policy
+    | Credential
+    | SignIn
+    | Fault,
+    Field(discriminator="kind"),
+]
+
+ADAPTER: TypeAdapter[Record] = TypeAdapter(Record)

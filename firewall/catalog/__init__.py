@@ -1,0 +1,25 @@
+"""What the database is: its relations, columns and functions at one moment, and their labels."""
+
+from firewall.catalog.snapshot import (
+    Column,
+    ForeignKey,
+    Function,
+    Labels,
+    Operator,
+    Relation,
+    RelationKind,
+    Snapshot,
+    Trigger,
+)
+
+__all__ = [
+    "Column",
+    "ForeignKey",
+    "Function",
+    "Labels",
+    "Operator",
+    "Relation",
+    "RelationKind",
+    "Snapshot",
+    "Trigger",
+]

@@ -1,0 +1,162 @@
+"""The database's catalog at one moment, as immutable data; what analyses are made against.
+
+Pure types only: `introspect` fills them, `sql` reads them, `policy` labels them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+
+
+class RelationKind(StrEnum):
+    """pg_class.relkind, in words (manual 52.11)."""
+
+    TABLE = "table"
+    PARTITIONED = "partitioned table"
+    VIEW = "view"
+    MATERIALIZED = "materialized view"
+    FOREIGN = "foreign table"
+    SEQUENCE = "sequence"
+    COMPOSITE = "composite type"
+    INDEX = "index"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column; `type` as format_type prints it; `number` is pg_attribute.attnum."""
+
+    name: str
+    type: str
+    number: int = 0
+    nullable: bool = True
+    default: str = ""  # expression text, generated columns included
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """A trigger or rule; `events` in lower case (insert, update, delete, truncate)."""
+
+    name: str
+    events: tuple[str, ...]
+    function: str  # `schema.function`; for a rule, empty
+    definition: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignKey:
+    """A reference to this relation from `child`; actions as in SQL: `NO ACTION`, `CASCADE`, …"""
+
+    child: str  # `schema.relation`
+    columns: tuple[str, ...]
+    on_delete: str
+    on_update: str
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """One relation. `definition` is the query of a view; `children` inherit from it or are partitions."""
+
+    schema: str
+    name: str
+    kind: RelationKind
+    columns: tuple[Column, ...]
+    oid: int = 0
+    owner: str = ""
+    definition: str = ""
+    children: tuple[str, ...] = ()
+    triggers: tuple[Trigger, ...] = ()
+    rules: tuple[Trigger, ...] = ()
+    referenced_by: tuple[ForeignKey, ...] = ()
+    rows: float = -1.0  # pg_class.reltuples: -1 is never analysed
+    comment: str = ""
+
+    @property
+    def qualified(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One function, procedure or aggregate. `volatility` is immutable, stable or volatile."""
+
+    schema: str
+    name: str
+    language: str
+    volatility: str
+    arguments: int  # how many it takes at most; -1 is variadic
+    required: int  # how many it takes at least
+    security_definer: bool = False
+    body: str = ""  # SQL and PL/pgSQL only
+    kind: str = "function"  # function, procedure, aggregate, window
+    returns: str = ""
+
+    @property
+    def qualified(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """An operator outside pg_catalog, and the function behind it."""
+
+    schema: str
+    name: str
+    function: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything known of one database. `version` is a digest of the content, equal for equal catalogs.
+
+    pg_catalog's functions are in `functions` with the rest; its relations in `relations` likewise.
+    `search_path` is what a fresh session of the firewall's own login has, resolved (`$user` included).
+    """
+
+    version: str
+    database: str
+    server_version: int  # as server_version_num, e.g. 180000
+    relations: tuple[Relation, ...] = ()
+    functions: tuple[Function, ...] = ()
+    operators: tuple[Operator, ...] = ()
+    roles: tuple[str, ...] = ()
+    search_path: tuple[str, ...] = ("pg_catalog", "public")
+    role: str = ""
+
+    @cached_property
+    def by_name(self) -> dict[str, dict[str, Relation]]:
+        """schema → relation → Relation."""
+        found: dict[str, dict[str, Relation]] = {}
+        for relation in self.relations:
+            found.setdefault(relation.schema, {})[relation.name] = relation
+        return found
+
+    @cached_property
+    def functions_by_name(self) -> dict[str, tuple[Function, ...]]:
+        """Bare function name → every candidate in any schema."""
+        found: dict[str, list[Function]] = {}
+        for function in self.functions:
+            found.setdefault(function.name, []).append(function)
+        return {name: tuple(candidates) for name, candidates in found.items()}
+
+    def relation(self, qualified: str) -> Relation | None:
+        """The relation called `schema.name`, or None."""
+        schema, _, name = qualified.partition(".")
+        return self.by_name.get(schema, {}).get(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Which labels stand on which columns: `schema.relation` → column → labels, sorted."""
+
+    columns: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+
+    def of(self, relation: str, columns: tuple[str, ...]) -> tuple[str, ...]:
+        """All labels on these columns of the relation; `*` is every column."""
+        marked = self.columns.get(relation)
+        if not marked:
+            return ()
+        names = marked.keys() if "*" in columns else columns
+        return tuple(sorted({label for name in names for label in marked.get(name, ())}))

@@ -1,0 +1,1 @@
+"""The demo: a small shop database, a scripted agent, and you as its approver."""

@@ -1,0 +1,226 @@
+"""The approval desk: the only mutator of holds.
+
+Every change goes through the store as a conditional update together with its records, so two approvers,
+two processes or a crash in between can never decide or release twice. Other processes (the command line,
+a second firewall) change the same store; `watch` notices what they did.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+from firewall import audit, clock, ids
+from firewall.approval import Counted, Hold, Person, Refused, State, Vote, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+# how often other processes' decisions are looked for while something waits
+WATCH_SECONDS = 0.2
+# a vote that loses a race is cast anew on what the hold has become; two approvers rarely collide twice
+MAX_ATTEMPTS = 8
+
+
+class Ledger(Protocol):
+    """What the desk needs of the store; each call is one durable transaction or a `StoreError`."""
+
+    async def append(self, records: Sequence[audit.Record]) -> None: ...
+    async def open_hold(self, hold: Hold, records: Sequence[audit.Record]) -> None: ...
+    async def hold(self, hold_id: str) -> Hold | None: ...
+    async def holds(self, states: Sequence[State] = (), *, limit: int = 200) -> list[Hold]: ...
+    async def change_hold(self, before: Hold, after: Hold, records: Sequence[audit.Record]) -> bool:
+        """Write state, votes and outcome of `after` if state and votes are still those of `before`."""
+        ...
+
+
+class Desk:
+    """Opens holds, counts votes, and tells everyone who waits.
+
+    people: the person of that name as policy knows them now, or None for a stranger.
+    """
+
+    def __init__(self, ledger: Ledger, people: Callable[[str], Person | None]) -> None:
+        self._ledger = ledger
+        self._people = people
+        self._listeners: set[Callable[[Hold], None]] = set()
+        self._seen: dict[str, Hold] = {}
+        self._changed = asyncio.Condition()
+
+    def listen(self, listener: Callable[[Hold], None]) -> Callable[[], None]:
+        """Call `listener` with every hold that is opened or changes, here or elsewhere; returns the undo."""
+        self._listeners.add(listener)
+        return lambda: self._listeners.discard(listener)
+
+    async def open(self, hold: Hold) -> None:
+        """Make a hold pending, durably, before anyone hears of it."""
+        record = audit.HoldOpened(
+            **_correlation(hold, hold.opened_at),
+            agent=hold.agent,
+            digest=hold.digest,
+            rule=hold.rule,
+            risk=hold.risk,
+            parameters=list(hold.parameters),
+            groups=list(hold.groups),
+            quorum=hold.quorum,
+            requesters=sorted(hold.requesters),
+            expires=clock.stamp(hold.expires_at),
+        )
+        await self._ledger.open_hold(hold, [record])
+        await self._announce(hold)
+
+    async def hold(self, hold_id: str) -> Hold | None:
+        return await self._ledger.hold(hold_id)
+
+    async def holds(self, states: Sequence[State] = (), *, limit: int = 200) -> list[Hold]:
+        """Newest first; all states when none is named."""
+        return await self._ledger.holds(states, limit=limit)
+
+    async def vote(
+        self, hold_id: str, person: str, *, approve: bool, reason: str, channel: str
+    ) -> Counted | Refused:
+        """Count a person's word, or say why not. Authority is checked now, not when the card was posted."""
+        for _ in range(MAX_ATTEMPTS):
+            hold = await self._ledger.hold(hold_id)
+            if hold is None:
+                return Refused(f"there is no hold `{hold_id}`")
+            now = clock.now()
+            known = self._people(person)
+            vote = Vote(person, approve, reason, channel, now)
+            word = (
+                cast(hold, known, vote) if known else Refused(f"`{person}` is not an approver in the policy")
+            )
+            match word:
+                case Refused(why):
+                    await self._ledger.append([_vote_record(hold, vote, counted=False, why=why)])
+                    return word
+                case Counted(after):
+                    records: list[audit.Record] = [_vote_record(hold, vote, counted=True)]
+                    if after.state is not State.PENDING:
+                        records.append(_decision_record(after, now, why=reason))
+                    if await self._ledger.change_hold(hold, after, records):
+                        await self._announce(after)
+                        return word
+        return Refused(f"hold {hold_id} is being decided by others; look again")
+
+    async def withdraw(self, hold_id: str, why: str) -> None:
+        """The agent cancelled or went away; a hold that is decided already but not consumed lapses."""
+        for _ in range(MAX_ATTEMPTS):
+            hold = await self._ledger.hold(hold_id)
+            if hold is None:
+                return
+            if hold.state is State.PENDING:
+                state = State.WITHDRAWN
+            elif hold.state is State.APPROVED:
+                state = State.LAPSED
+            else:
+                return
+            if await self._settle(hold, state, why):
+                return
+
+    async def consume(self, hold_id: str, digest: str, records: Sequence[audit.Record]) -> bool:
+        """Spend an approval on one execution; false if it is not there to be spent.
+
+        `records` (the release) become durable in the same transaction.
+        """
+        # INVARIANT: 6. a decision releases one execution of one digest
+        hold = await self._ledger.hold(hold_id)
+        if hold is None or hold.state is not State.APPROVED or hold.digest != digest:
+            return False
+        after = replace(hold, state=State.CONSUMED)
+        if not await self._ledger.change_hold(hold, after, records):
+            return False
+        await self._announce(after)
+        return True
+
+    async def note_outcome(self, hold_id: str, outcome: str) -> None:
+        """What came of a released statement, for the card's thread and the page."""
+        hold = await self._ledger.hold(hold_id)
+        if hold is None or hold.outcome:
+            return
+        after = replace(hold, outcome=outcome)
+        if await self._ledger.change_hold(hold, after, []):
+            await self._announce(after)
+
+    async def settled(self, hold_id: str) -> Hold:
+        """Wait until the hold is no longer pending; it expires by itself, so this ends."""
+        while True:
+            async with self._changed:
+                hold = self._seen.get(hold_id)
+                if hold is not None and hold.state is not State.PENDING:
+                    return hold
+                await self._changed.wait()
+
+    async def watch(self) -> None:
+        """Expire what is due and notice what other processes decided. Runs until cancelled."""
+        for hold in await self._ledger.holds([State.PENDING], limit=100_000):
+            self._seen.setdefault(hold.id, hold)
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            await self.sweep()
+
+    async def sweep(self) -> None:
+        """One round of `watch`."""
+        now = clock.now()
+        for known in [h for h in self._seen.values() if h.state is State.PENDING]:
+            hold = await self._ledger.hold(known.id)
+            if hold is None:
+                continue
+            if hold.state is State.PENDING and now >= hold.expires_at:
+                await self._settle(hold, State.EXPIRED, "nobody decided in time")
+            elif (hold.state, hold.votes) != (known.state, known.votes):
+                await self._announce(hold)
+
+    async def _settle(self, hold: Hold, state: State, why: str) -> bool:
+        after = replace(hold, state=state)
+        changed = await self._ledger.change_hold(hold, after, [_decision_record(after, clock.now(), why=why)])
+        if changed:
+            await self._announce(after)
+        return changed
+
+    async def _announce(self, hold: Hold) -> None:
+        done = hold.state not in {State.PENDING, State.APPROVED} and hold.outcome
+        async with self._changed:
+            self._seen[hold.id] = hold
+            self._changed.notify_all()
+        for listener in tuple(self._listeners):
+            listener(hold)
+        if done:
+            self._seen.pop(hold.id, None)
+
+
+def _correlation(hold: Hold, at: datetime) -> dict[str, str]:
+    return {
+        "id": ids.record_id(),
+        "at": clock.stamp(at),
+        "session": hold.session,
+        "statement": hold.statement,
+        "hold": hold.id,
+    }
+
+
+def _vote_record(hold: Hold, vote: Vote, *, counted: bool, why: str = "") -> audit.Vote:
+    return audit.Vote(
+        **_correlation(hold, vote.at),
+        person=vote.person,
+        approve=vote.approve,
+        reason=vote.reason,
+        channel=vote.channel,
+        counted=counted,
+        why=why,
+    )
+
+
+def _decision_record(hold: Hold, at: datetime, *, why: str) -> audit.Decision:
+    wanted = hold.state is not State.REJECTED
+    return audit.Decision.model_validate(
+        {
+            **_correlation(hold, at),
+            "state": hold.state.value,
+            "by": [v.person for v in hold.votes if v.approve is wanted] if hold.decided_by else [],
+            "why": why,
+            "digest": hold.digest,
+        }
+    )

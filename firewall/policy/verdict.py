@@ -1,0 +1,77 @@
+"""The machine's word on a statement, with every reason for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Action(StrEnum):
+    """Deny beats hold beats allow."""
+
+    ALLOW = "allow"
+    HOLD = "hold"
+    DENY = "deny"
+
+
+class Risk(StrEnum):
+    """How bad it would be, for people to sort by."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Who asks, and of what."""
+
+    agent: str
+    owner: str
+    database: str
+    environment: str = ""
+    team: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One rule's word on one effect. `rule` is `default` where no rule covers the effect."""
+
+    rule: str
+    action: Action
+    effect: str  # the effect in words, as `str(effect)`
+    why: str  # the rule's own reason, or what the default says
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """Who must approve: `quorum` distinct people over all `groups`; times in seconds."""
+
+    groups: tuple[str, ...]
+    quorum: int = 1
+    expires: float = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """May it? `enforced` is false in observe mode: judged and recorded, but relayed all the same."""
+
+    action: Action
+    risk: Risk
+    reasons: tuple[Reason, ...]
+    revision: str
+    requirement: Requirement | None = None
+    enforced: bool = True
+
+    @property
+    def rule(self) -> str:
+        """The rule that decided: the first one with the verdict's own action."""
+        return next((r.rule for r in self.reasons if r.action is self.action), "default")
+
+    @property
+    def why(self) -> str:
+        """The deciding reason in one line."""
+        found = next((r for r in self.reasons if r.action is self.action), None)
+        return f"{found.why}: {found.effect}" if found else ""

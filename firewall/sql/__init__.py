@@ -1,0 +1,27 @@
+"""What a statement would do: Postgres's own grammar and sqlglot over a catalog snapshot. Pure."""
+
+from firewall.sql.analysis import (
+    Analysis,
+    Effect,
+    Facts,
+    GrammarError,
+    Kind,
+    ObjectType,
+    Output,
+    Source,
+    Statement,
+    unknown,
+)
+
+__all__ = [
+    "Analysis",
+    "Effect",
+    "Facts",
+    "GrammarError",
+    "Kind",
+    "ObjectType",
+    "Output",
+    "Source",
+    "Statement",
+    "unknown",
+]
