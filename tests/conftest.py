@@ -1,0 +1,41 @@
+"""What every test may ask for: a real Postgres (the wheel's), started once, and a fresh database."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+import hypothesis
+import psycopg
+import pytest
+
+from firewall.demo.postgres import EmbeddedPostgres
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+hypothesis.settings.register_profile("ci", deadline=None, print_blob=True)
+hypothesis.settings.register_profile("dev", deadline=None)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A running cluster; `postgres.dsn(database)` connects as its superuser."""
+    server = EmbeddedPostgres(
+        tmp_path_factory.mktemp("postgres"),
+        settings={"fsync": "off", "synchronous_commit": "off", "max_connections": "200"},
+    )
+    with server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """The name of an empty database of this test's own."""
+    name = f"t_{secrets.token_hex(5)}"
+    with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+        yield name
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
