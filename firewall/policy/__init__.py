@@ -1,5 +1,20 @@
 """What may be done: the policy document, its compilation, and verdicts. Pure."""
 
+from firewall.policy.compile import Approver, Policy
+from firewall.policy.document import Mode
+from firewall.policy.load import load, parse
 from firewall.policy.verdict import Action, Reason, Requirement, Risk, Subject, Verdict
 
-__all__ = ["Action", "Reason", "Requirement", "Risk", "Subject", "Verdict"]
+__all__ = [
+    "Action",
+    "Approver",
+    "Mode",
+    "Policy",
+    "Reason",
+    "Requirement",
+    "Risk",
+    "Subject",
+    "Verdict",
+    "load",
+    "parse",
+]

@@ -1,0 +1,145 @@
+"""A policy in force: the document compiled once, asked often, never changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from firewall.policy import glob
+from firewall.policy.document import Document, Mode
+from firewall.policy.evaluate import Judge
+from firewall.policy.labels import Labeller
+from firewall.policy.rule import Rule
+from firewall.policy.verdict import Action, Requirement
+from firewall.sql.analysis import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from firewall.catalog.snapshot import Labels, Snapshot
+    from firewall.policy import document
+    from firewall.policy.source import Source
+    from firewall.policy.verdict import Subject, Verdict
+    from firewall.sql.analysis import Effect
+
+DEFAULT_QUORUM: Final = 1
+DEFAULT_EXPIRES: Final = 900.0  # seconds; as long as an agent's developer is likely to wait
+
+
+@dataclass(frozen=True, slots=True)
+class Approver:
+    """A person who may decide. `name` is their e-mail address in lower case.
+
+    slack: (team, user) pairs; an empty team is whichever workspace the app is installed in.
+    """
+
+    name: str
+    groups: frozenset[str]
+    slack: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Policy:
+    """An immutable policy. `revision` is the hex SHA-256 of its content: equal for files that differ in
+    comments, layout or the order of rules only.
+    """
+
+    revision: str
+    mode: Mode
+    people: Mapping[str, frozenset[str]]
+    document: Document
+    source: Source = field(repr=False)
+    _approvers: Mapping[str, Approver] = field(repr=False)
+    _judge: Judge = field(repr=False)
+    _labeller: Labeller = field(repr=False)
+
+    def evaluate(self, subject: Subject, effects: Sequence[Effect]) -> Verdict:
+        """May this subject do all of this? Effects carry their labels already. Never raises."""
+        return self._judge.evaluate(subject, effects)
+
+    def labels(self, snapshot: Snapshot) -> Labels:
+        """The labels of every column in the catalog."""
+        return self._labeller.label(snapshot)
+
+    def labels_of(self, relation: str, column: str) -> tuple[str, ...]:
+        """The labels of a column that need not be in a catalog, by its name alone."""
+        return self._labeller.of(relation, column)
+
+    def person(self, name: str) -> Approver | None:
+        """The approver with this e-mail address, however it is capitalised, or None for a stranger."""
+        return self._approvers.get(name.lower())
+
+    def by_slack(self, team: str, user: str) -> str | None:
+        """The name of the approver with this Slack account, or None for a stranger."""
+        for approver in self._approvers.values():
+            if (team, user) in approver.slack or ("", user) in approver.slack:
+                return approver.name
+        return None
+
+
+def build(document: Document, source: Source) -> Policy:
+    """Compile a valid document."""
+    revision = digest(document)
+    judge = Judge(
+        [_rule(rule, document.approval) for rule in document.rules],
+        default=Action(document.default),
+        approval=requirement(None, document.approval),
+        revision=revision,
+        enforced=document.mode is Mode.ENFORCE,
+    )
+    approvers = {
+        name: Approver(name, frozenset(person.groups), tuple((a.team, a.user) for a in person.slack))
+        for name, person in document.approvers.items()
+    }
+    return Policy(
+        revision=revision,
+        mode=document.mode,
+        people=MappingProxyType({name: person.groups for name, person in approvers.items()}),
+        document=document,
+        source=source,
+        _approvers=MappingProxyType(approvers),
+        _judge=judge,
+        _labeller=Labeller(document.labels),
+    )
+
+
+def digest(document: Document) -> str:
+    """Hex SHA-256 of the content, rules by name: their order means nothing."""
+    content = document.model_dump(mode="json", exclude_none=True)
+    content["rules"].sort(key=lambda rule: rule["name"])
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def kinds(patterns: Sequence[str], action: Action) -> frozenset[Kind]:
+    """The effect kinds that a rule names. Nobody allows `unknown` without writing the word."""
+    found = {kind for kind in Kind if any(p == glob.ANY or fnmatchcase(kind, p) for p in patterns)}
+    if action is Action.ALLOW and Kind.UNKNOWN.value not in patterns:
+        # INVARIANT: 3. what is not understood is refused or held; never passed by a pattern
+        found.discard(Kind.UNKNOWN)
+    return frozenset(found)
+
+
+def requirement(own: document.Approval | None, shared: document.Approval) -> Requirement:
+    """A rule's own approval, completed from the policy's, completed from the defaults."""
+    layers = [layer for layer in (own, shared) if layer is not None]
+    groups = next((layer.groups for layer in layers if layer.groups is not None), ())
+    quorum = next((layer.quorum for layer in layers if layer.quorum is not None), DEFAULT_QUORUM)
+    expires = next((layer.expires for layer in layers if layer.expires is not None), DEFAULT_EXPIRES)
+    return Requirement(groups, quorum, expires)
+
+
+def _rule(rule: document.Rule, shared: document.Approval) -> Rule:
+    return Rule(
+        rule.name,
+        rule.action,
+        kinds(rule.effects, rule.action),
+        rule.when,
+        rule.why,
+        requirement=requirement(rule.approval, shared) if rule.action is Action.HOLD else None,
+        risk=rule.risk,
+    )

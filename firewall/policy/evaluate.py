@@ -1,0 +1,195 @@
+"""From effects to a verdict. Pure, deterministic, and independent of the rules' order.
+
+For each effect: a matching deny decides; else a matching hold; else every part of it must be covered by
+allow rules. A part that no hold and no allow rule covers gets the policy's default, which may be a deny
+where the rest is held. The statement's verdict is its strictest effect's.
+
+What depends on the subject and the object alone is remembered, so that a verdict on a relation seen before
+costs a look-up and the few rules that are about it. The memory is bounded, and only ever a memory: it holds
+nothing that could not be worked out again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from firewall.policy import risk as risks
+from firewall.policy.rule import columns_of, labels_of, tested_of
+from firewall.policy.verdict import Action, Reason, Requirement, Risk, Verdict
+from firewall.sql.analysis import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from firewall.policy.rule import Cover, Matched, Rule
+    from firewall.policy.verdict import Subject
+    from firewall.sql.analysis import Effect, ObjectType
+
+# entries of each memory; an entry is a key of a few words and a tuple of references
+MAX_REMEMBERED: Final = 8_192
+SEVERITY: Final = {Action.ALLOW: 0, Action.HOLD: 1, Action.DENY: 2}
+
+UNCOVERED: Final = {
+    Action.HOLD: "no rule allows this, and the policy holds what no rule allows",
+    Action.DENY: "no rule allows this, and the policy denies what no rule allows",
+}
+
+
+class Judge:
+    """Rules in their canonical order (most specific first, then by name), and what they say together."""
+
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        *,
+        default: Action,
+        approval: Requirement,
+        revision: str,
+        enforced: bool,
+    ) -> None:
+        self._rules = tuple(sorted(rules, key=lambda rule: (-rule.specificity, rule.name)))
+        self._default = default
+        self._approval = approval
+        self._revision = revision
+        self._enforced = enforced
+        self._of_subject: dict[Subject, dict[Kind, tuple[Rule, ...]]] = {}
+        self._of_object: dict[tuple[Subject, Kind, ObjectType, str], tuple[Rule, ...]] = {}
+
+    def evaluate(self, subject: Subject, effects: Sequence[Effect]) -> Verdict:
+        """May this subject do all of this? Never raises: what goes wrong while judging is a deny."""
+        try:
+            return self._evaluate(subject, effects)
+        except Exception as error:  # noqa: BLE001 — INVARIANT: 4. an error while judging is a deny
+            why = f"the policy could not be evaluated ({type(error).__name__}), which denies; report this"
+            reason = Reason("error", Action.DENY, "the statement", why)
+            return Verdict(Action.DENY, Risk.CRITICAL, (reason,), self._revision, enforced=self._enforced)
+
+    def _evaluate(self, subject: Subject, effects: Sequence[Effect]) -> Verdict:
+        if not effects:
+            reason = Reason(
+                "nothing", Action.ALLOW, "nothing", "the statement touches no data and no settings"
+            )
+            return Verdict(Action.ALLOW, Risk.LOW, (reason,), self._revision, enforced=self._enforced)
+        action = Action.ALLOW
+        # a mapping as an ordered set: the same view read twice gives its reasons once
+        reasons: dict[Reason, None] = {}
+        matched: dict[Rule, None] = {}
+        by_default = False
+        for effect in dict.fromkeys(effects):
+            mine, rules, uncovered = self._judge(subject, effect)
+            text = str(effect)
+            for rule, cover in rules:
+                matched[rule] = None
+                reasons[Reason(rule.name, rule.action, text, rule.why, _concerned(rule, effect, cover))] = (
+                    None
+                )
+            if uncovered:
+                by_default = True
+                reasons[Reason("default", self._default, text, UNCOVERED[self._default], effect.labels)] = (
+                    None
+                )
+            if SEVERITY[mine] > SEVERITY[action]:
+                action = mine
+        return Verdict(
+            action,
+            risks.tier(effects, (rule.risk for rule in matched if rule.risk)),
+            tuple(reasons),
+            self._revision,
+            requirement=self._requirement(matched, by_default=by_default) if action is Action.HOLD else None,
+            enforced=self._enforced,
+        )
+
+    def _judge(self, subject: Subject, effect: Effect) -> tuple[Action, list[tuple[Rule, Cover]], bool]:
+        """One effect's action, the rules that match it, and whether a part of it is left to the default."""
+        matching = [
+            (rule, cover)
+            for rule in self._candidates(subject, effect)
+            if (cover := rule.cover(effect)) is not None
+        ]
+        # INVARIANT: 4. a matching deny beats everything
+        if any(rule.action is Action.DENY for rule, _ in matching):
+            return Action.DENY, matching, False
+        held = any(rule.action is Action.HOLD for rule, _ in matching)
+        action = Action.HOLD if held else Action.ALLOW
+        # INVARIANT: 4. nothing covers by default
+        if covered(effect, [cover for _, cover in matching]):
+            return action, matching, False
+        return max(action, self._default, key=SEVERITY.__getitem__), matching, True
+
+    def _candidates(self, subject: Subject, effect: Effect) -> tuple[Rule, ...]:
+        """The rules about this subject, kind and object."""
+        key = (subject, effect.kind, effect.type, effect.object)
+        known = self._of_object.get(key)
+        if known is not None:
+            return known
+        found = tuple(rule for rule in self._about(subject)[effect.kind] if rule.may_touch(effect))
+        if len(self._of_object) >= MAX_REMEMBERED:
+            self._of_object.clear()
+        self._of_object[key] = found
+        return found
+
+    def _about(self, subject: Subject) -> dict[Kind, tuple[Rule, ...]]:
+        known = self._of_subject.get(subject)
+        if known is not None:
+            return known
+        rules = [rule for rule in self._rules if rule.concerns(subject)]
+        found = {kind: tuple(rule for rule in rules if kind in rule.kinds) for kind in Kind}
+        if len(self._of_subject) >= MAX_REMEMBERED:
+            self._of_subject.clear()
+        self._of_subject[subject] = found
+        return found
+
+    def _requirement(self, matched: dict[Rule, None], *, by_default: bool) -> Requirement:
+        needed = [rule.requirement for rule in matched if rule.requirement is not None]
+        if by_default or not needed:
+            needed.append(self._approval)
+        return together(needed)
+
+
+def together(needed: Sequence[Requirement]) -> Requirement:
+    """One requirement that is no weaker than any of these: the shortest wait, the largest quorum, and the
+    groups that may decide all of them.
+
+    Where no group may, the groups are joined and their quorums added up, so that no single person decides
+    what two teams were to decide. A hold that nobody may approve stays one.
+    """
+    sets = [frozenset(each.groups) for each in needed]
+    common = frozenset.intersection(*sets)
+    quorum = max(each.quorum for each in needed)
+    if not common and all(sets):
+        largest: dict[frozenset[str], int] = {}
+        for groups, each in zip(sets, needed, strict=True):
+            largest[groups] = max(each.quorum, largest.get(groups, 0))
+        common = frozenset.union(*sets)
+        quorum = sum(largest.values())
+    return Requirement(tuple(sorted(common)), quorum, min(each.expires for each in needed))
+
+
+def covered(effect: Effect, covers: Sequence[Cover]) -> bool:
+    """Is every part of the effect in one of the covers?
+
+    Each part gets the set of covers that include it, as bits; a combination of a label, a tested label and a
+    column is covered if their sets meet. Parts with equal sets are one, so this stays small.
+    """
+    if any(cover.whole for cover in covers):
+        return True
+    if not covers:
+        return False
+    labels = _members(labels_of(effect), [cover.labels for cover in covers])
+    tested = _members(tested_of(effect), [cover.tested for cover in covers])
+    columns = _members(columns_of(effect), [cover.columns for cover in covers])
+    return all(a & b & c for a in labels for b in tested for c in columns)
+
+
+def _members(parts: tuple[str, ...], matched: list[Matched]) -> set[int]:
+    return {
+        sum(1 << bit for bit, found in enumerate(matched) if found is None or part in found) for part in parts
+    }
+
+
+def _concerned(rule: Rule, effect: Effect, cover: Cover) -> tuple[str, ...]:
+    """The labels that the rule is about, of those that the effect has."""
+    found = set(effect.labels if cover.labels is None else cover.labels)
+    if rule.names_tested:
+        found.update(effect.tested_labels if cover.tested is None else cover.tested)
+    return tuple(sorted(found))
