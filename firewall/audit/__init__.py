@@ -1,5 +1,9 @@
 """The log as mathematics: records, canonical bytes, Merkle tree, checkpoints, verification. Pure."""
 
+from firewall.audit.canonical import decode, encode
+from firewall.audit.keys import NoteError, SigningKey, UnknownSignerError, VerifyingKey
+from firewall.audit.merkle import Frontier, leaf_hash
+from firewall.audit.note import Checkpoint, open_checkpoint, sign_checkpoint
 from firewall.audit.records import (
     ADAPTER,
     Credential,
@@ -17,21 +21,50 @@ from firewall.audit.records import (
     SignIn,
     Vote,
 )
+from firewall.audit.verify import (
+    PROGRESS_EVERY,
+    Finding,
+    Flaw,
+    Progress,
+    Report,
+    StoredRecord,
+    Verification,
+    verify,
+)
 
 __all__ = [
     "ADAPTER",
+    "PROGRESS_EVERY",
+    "Checkpoint",
     "Credential",
     "Decision",
     "Effect",
     "Fault",
+    "Finding",
+    "Flaw",
+    "Frontier",
     "HoldOpened",
     "Judgement",
+    "NoteError",
     "Outcome",
     "Policy",
+    "Progress",
     "Record",
     "Refusal",
     "Release",
+    "Report",
     "Session",
     "SignIn",
+    "SigningKey",
+    "StoredRecord",
+    "UnknownSignerError",
+    "Verification",
+    "VerifyingKey",
     "Vote",
+    "decode",
+    "encode",
+    "leaf_hash",
+    "open_checkpoint",
+    "sign_checkpoint",
+    "verify",
 ]
