@@ -1,0 +1,247 @@
+"""Everything that can be asked of a store. Reading needs no key and changes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from sqlalchemy import Select, and_, or_, select
+
+from firewall import audit, clock
+from firewall.errors import StoreError
+from firewall.store import engine, rows, schema, tables
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Sequence
+    from datetime import datetime
+    from typing import Any
+
+    from sqlalchemy import Row
+
+    from firewall.approval import Hold, State
+
+_RECORDS = tables.records.c
+_HOLDS = tables.holds.c
+# how many records one query fetches while the whole log is read
+_PAGE = 1000
+
+
+class Reader:
+    """A store opened to look at."""
+
+    def __init__(self, database: engine.Database) -> None:
+        self._database = database
+
+    @classmethod
+    async def open_reader(cls, url: str) -> Self:
+        """Open a store that is there; StoreError if it is not, or not of this firewall's version."""
+        database = engine.connect(url, create=False)
+        try:
+            with engine.speaking(database.where):
+                async with database.engine.begin() as connection:
+                    await connection.run_sync(schema.check, database.where)
+        except BaseException:
+            await database.engine.dispose()
+            raise
+        return cls(database)
+
+    @property
+    def where(self) -> str:
+        """The store's place, for people: no user, no password."""
+        return self._database.where
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        await self._database.engine.dispose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def hold(self, hold_id: str) -> Hold | None:
+        found = await self._all(select(tables.holds).where(_HOLDS.id == hold_id))
+        return rows.hold(found[0]) if found else None
+
+    async def holds(self, states: Sequence[State] = (), *, limit: int = 200) -> list[Hold]:
+        """Newest first; all states when none is named."""
+        query = select(tables.holds).order_by(_HOLDS.opened_at.desc(), _HOLDS.id.desc()).limit(limit)
+        if states:
+            query = query.where(_HOLDS.state.in_([state.value for state in states]))
+        return [rows.hold(row) for row in await self._all(query)]
+
+    async def record(self, record_id: str) -> audit.Record | None:
+        """One record of the log."""
+        found = await self._all(select(_RECORDS.id, _RECORDS.bytes).where(_RECORDS.id == record_id))
+        return rows.record(found[0]) if found else None
+
+    async def hold_records(self, hold_id: str) -> list[audit.Record]:
+        """Everything that the log says of a hold, oldest first, its statement's judgement included."""
+        if not hold_id:
+            return []
+        query = select(_RECORDS.id, _RECORDS.bytes).where(_RECORDS.hold == hold_id)
+        found = [rows.record(row) for row in await self._all(query.order_by(_RECORDS.at, _RECORDS.idx))]
+        ids = {record.id for record in found}
+        statements = {record.statement for record in found} - {""}
+        query = select(_RECORDS.id, _RECORDS.bytes).where(_RECORDS.statement.in_(statements))
+        found += [rows.record(row) for row in await self._all(query) if row.id not in ids]
+        return sorted(found, key=lambda record: (record.at, record.id))
+
+    async def search(  # noqa: PLR0913 — one keyword for each thing to search by
+        self,
+        *,
+        agent: str | None = None,
+        relation: str | None = None,
+        verdict: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        text: str | None = None,
+        session: str | None = None,
+        limit: int = 100,
+        before: str | None = None,
+    ) -> list[rows.Judged]:
+        """Judgements that meet every condition given, newest first, with what came of them.
+
+        relation: with its schema, or the bare name. text: anywhere in the statement, in any case.
+        since is included, until is not. before: the id of the last record of the page before.
+        """
+        query = select(_RECORDS.origin, _RECORDS.idx, _RECORDS.id, _RECORDS.bytes)
+        query = query.where(_RECORDS.kind == "judgement")
+        if agent is not None:
+            query = query.where(_RECORDS.agent == agent)
+        if verdict is not None:
+            query = query.where(_RECORDS.verdict == verdict)
+        if session is not None:
+            query = query.where(_RECORDS.session == session)
+        if since is not None:
+            query = query.where(_RECORDS.at >= clock.stamp(since))
+        if until is not None:
+            query = query.where(_RECORDS.at < clock.stamp(until))
+        if text is not None:
+            query = query.where(_RECORDS.text.icontains(text, autoescape=True))
+        if relation is not None:
+            touched = tables.record_relations.c
+            named = touched.relation == relation
+            if rows.bare(relation) == relation:
+                named = or_(named, touched.name == relation)
+            query = query.where(_RECORDS.id.in_(select(touched.record).where(named)))
+        if before is not None:
+            query = query.where(await self._older_than(before))
+        query = query.order_by(_RECORDS.at.desc(), _RECORDS.id.desc()).limit(limit)
+        return await self._with_outcomes(await self._all(query))
+
+    async def records(self, origin: str | None = None, start: int = 0) -> AsyncIterator[audit.StoredRecord]:
+        """The log as it stands, by origin and index, from index `start` of each origin on; page by page."""
+        columns = (_RECORDS.origin, _RECORDS.idx, _RECORDS.id, _RECORDS.bytes, _RECORDS.leaf_hash)
+        after: tuple[str, int] | None = None
+        while True:
+            query = select(*columns).where(_RECORDS.idx >= start)
+            if origin is not None:
+                query = query.where(_RECORDS.origin == origin)
+            if after is not None:
+                at, index = after
+                query = query.where(
+                    or_(_RECORDS.origin > at, and_(_RECORDS.origin == at, _RECORDS.idx > index))
+                )
+            page = await self._all(query.order_by(_RECORDS.origin, _RECORDS.idx).limit(_PAGE))
+            for row in page:
+                yield rows.stored(row)
+            if len(page) < _PAGE:
+                return
+            after = (page[-1].origin, page[-1].idx)
+
+    async def heads(self) -> list[str]:
+        """The newest signed head of every log, as a note."""
+        query = select(tables.heads.c.note).order_by(tables.heads.c.origin)
+        return [row.note for row in await self._all(query)]
+
+    async def checkpoints(self, origin: str | None = None) -> list[str]:
+        """Every signed head of every log, or of one: a note for each commit, oldest first."""
+        columns = tables.checkpoints.c
+        query = select(columns.note).order_by(columns.origin, columns.size)
+        if origin is not None:
+            query = query.where(columns.origin == origin)
+        return [row.note for row in await self._all(query)]
+
+    async def verify(
+        self,
+        keys: Iterable[audit.VerifyingKey],
+        *,
+        published: Iterable[str] = (),
+        progress: audit.Progress | None = None,
+    ) -> audit.Report:
+        """Verify every log in the store against its own signed heads and those `published` elsewhere.
+
+        The heads are read first: what is written meanwhile is not held against the log.
+        """
+        heads = [*await self.checkpoints(), *await self.heads(), *published]
+        verification = audit.Verification(heads, keys)
+        async for row in self.records():
+            verification.add(row)
+            if progress is not None and verification.records % audit.PROGRESS_EVERY == 0:
+                progress(verification.records)
+        if progress is not None:
+            progress(verification.records)
+        return verification.finish()
+
+    async def agent(self, name: str) -> rows.AgentRow | None:
+        found = await self._all(select(tables.agents).where(tables.agents.c.name == name))
+        return rows.AgentRow(**found[0]._mapping) if found else None  # noqa: SLF001 — SQLAlchemy's documented name
+
+    async def agents(self) -> list[rows.AgentRow]:
+        """All agents, by name."""
+        found = await self._all(select(tables.agents).order_by(tables.agents.c.name))
+        return [rows.AgentRow(**row._mapping) for row in found]  # noqa: SLF001 — SQLAlchemy's documented name
+
+    async def person_by_token(self, token_hash: str) -> str | None:
+        """Whose token this is; None for an unknown or revoked one."""
+        columns = tables.tokens.c
+        query = select(columns.person).where(columns.token_hash == token_hash, columns.revoked.is_(False))
+        found = await self._all(query)
+        return str(found[0].person) if found else None
+
+    async def tokens(self, person: str | None = None) -> list[rows.TokenRow]:
+        """All tokens, oldest first, or one person's."""
+        columns = tables.tokens.c
+        query = select(tables.tokens).order_by(columns.created_at, columns.token_hash)
+        if person is not None:
+            query = query.where(columns.person == person)
+        return [rows.TokenRow(**row._mapping) for row in await self._all(query)]  # noqa: SLF001 — SQLAlchemy's documented name
+
+    async def _all(self, query: Select[Any]) -> Sequence[Row[Any]]:
+        with engine.speaking(self.where):
+            async with self._database.engine.connect() as connection:
+                found: Sequence[Row[Any]] = (await connection.execute(query)).all()
+                return found
+
+    async def _older_than(self, record_id: str) -> Any:
+        found = await self._all(select(_RECORDS.at).where(_RECORDS.id == record_id))
+        if not found:
+            raise StoreError(f"there is no record `{record_id}` to go on from")
+        at = found[0].at
+        return or_(_RECORDS.at < at, and_(_RECORDS.at == at, _RECORDS.id < record_id))
+
+    async def _with_outcomes(self, found: Sequence[Row[Any]]) -> list[rows.Judged]:
+        judged = [(row, record) for row in found if isinstance(record := rows.record(row), audit.Judgement)]
+        statements = {record.statement for _, record in judged} - {""}
+        query = (
+            select(_RECORDS.id, _RECORDS.bytes)
+            .where(_RECORDS.statement.in_(statements), _RECORDS.kind.in_(("outcome", "refusal")))
+            .order_by(_RECORDS.at, _RECORDS.id)
+        )
+        outcomes: dict[str, audit.Outcome] = {}
+        refusals: dict[str, audit.Refusal] = {}
+        for row in await self._all(query) if statements else ():
+            match rows.record(row):
+                case audit.Outcome() as outcome:
+                    outcomes[outcome.statement] = outcome
+                case audit.Refusal() as refusal:
+                    refusals[refusal.statement] = refusal
+                case _:
+                    pass
+        return [
+            rows.Judged(
+                row.origin, row.idx, record, outcomes.get(record.statement), refusals.get(record.statement)
+            )
+            for row, record in judged
+        ]

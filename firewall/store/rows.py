@@ -1,0 +1,162 @@
+"""Between rows and the values that the rest of the firewall works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
+
+from firewall import audit, clock
+from firewall.approval import Hold, State, Vote
+from firewall.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Row
+
+_HOLD = TypeAdapter(Hold)
+_VOTES = TypeAdapter(tuple[Vote, ...])
+# what is searched by is cut there: Postgres indexes no more than a third of a page (manual 64.1.4)
+MAX_SEARCHED = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record ready to be written: everything but its place in the log."""
+
+    columns: dict[str, str | bytes]
+    relations: tuple[dict[str, str], ...]
+    leaf: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A judgement as search finds it, with what came of it as far as that is known."""
+
+    origin: str
+    index: int
+    record: audit.Judgement
+    outcome: audit.Outcome | None = None
+    refusal: audit.Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRow:
+    """An agent as the store knows it. `verifier` is its SCRAM verifier; times are RFC 3339."""
+
+    name: str
+    owner: str
+    team: str
+    issuer: str
+    verifier: str
+    disabled: bool
+    created_at: str
+    valid_until: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """A person's bearer token, by its hash."""
+
+    token_hash: str
+    person: str
+    issuer: str
+    created_at: str
+    revoked: bool
+
+
+def entry(record: audit.Record) -> Entry:
+    """Make a record ready; StoreError if it has no canonical bytes (it is then not stored at all)."""
+    try:
+        data = audit.encode(record)
+    except ValueError as error:
+        raise StoreError(f"a {record.kind} record cannot be written: {error}") from error
+    leaf = audit.leaf_hash(data)
+    relations: dict[str, dict[str, str]] = {}
+    agent, verdict, text = getattr(record, "agent", ""), "", ""
+    if isinstance(record, audit.Judgement):
+        verdict, text = record.verdict, record.sql
+        for relation in map(_searched, record.relations):
+            row = {"record": record.id, "relation": relation, "name": bare(relation), "at": record.at}
+            relations[relation] = row
+    columns: dict[str, str | bytes] = {
+        "id": record.id,
+        "kind": record.kind,
+        "at": record.at,
+        "session": _searched(record.session),
+        "statement": _searched(record.statement),
+        "hold": _searched(record.hold),
+        "agent": _searched(agent),
+        "verdict": verdict,
+        "text": _storable(text),
+        "leaf_hash": leaf,
+        "bytes": data,
+    }
+    return Entry(columns, tuple(relations.values()), leaf)
+
+
+def bare(relation: str) -> str:
+    """The name without its schema: `customers` of `public.customers`."""
+    return relation.rpartition(".")[2]
+
+
+def stored(row: Row[Any]) -> audit.StoredRecord:
+    """A row of origin, idx, id, bytes, leaf_hash, exactly as it stands: nothing is checked here."""
+    return audit.StoredRecord(row.origin, row.idx, row.id, bytes(row.bytes), bytes(row.leaf_hash))
+
+
+def record(row: Row[Any]) -> audit.Record:
+    """The record that a row's bytes stand for."""
+    try:
+        return audit.decode(bytes(row.bytes))
+    except ValueError as error:
+        raise StoreError(
+            f"record `{row.id}` is damaged: {error}", hint="`firewall audit verify` says what else is"
+        ) from error
+
+
+def hold_columns(hold: Hold) -> dict[str, str]:
+    """A hold as a row."""
+    try:
+        body = _HOLD.dump_json(hold).decode()
+        votes = votes_text(hold.votes)
+    except PydanticSerializationError as error:
+        raise StoreError(f"hold `{hold.id}` cannot be written: it is not Unicode text") from error
+    return {
+        "id": hold.id,
+        "state": hold.state.value,
+        "opened_at": clock.stamp(hold.opened_at),
+        "votes": votes,
+        "outcome": _storable(hold.outcome),
+        "body": body,
+    }
+
+
+def votes_text(votes: Sequence[Vote]) -> str:
+    """Votes as JSON; equal votes give equal text, which is how a changed hold is noticed."""
+    return _VOTES.dump_json(tuple(votes)).decode()
+
+
+def hold(row: Row[Any]) -> Hold:
+    """Undo `hold_columns`."""
+    try:
+        return replace(
+            _HOLD.validate_json(row.body),
+            state=State(row.state),
+            votes=_VOTES.validate_json(row.votes),
+            outcome=row.outcome,
+        )
+    except (ValidationError, ValueError) as error:
+        raise StoreError(f"hold `{row.id}` is damaged: its row cannot be read") from error
+
+
+def _storable(text: str) -> str:
+    """Postgres's text holds no NUL; the record's bytes and the hold's body keep it, escaped."""
+    return text.replace("\x00", "�")
+
+
+def _searched(text: str) -> str:
+    return _storable(text)[:MAX_SEARCHED]

@@ -1,0 +1,188 @@
+"""The store as the firewall works with it: everything a reader can ask, and every change, each with its
+records in the same transaction. It is the desk's `Ledger`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import insert, update
+
+from firewall import audit, clock
+from firewall.errors import StoreError
+from firewall.store import engine, rows, schema, tables
+from firewall.store.reader import Reader
+from firewall.store.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from firewall.approval import Hold
+
+
+class Store(Reader):
+    """A store opened to write to the log `origin`; several processes may, with the same key."""
+
+    def __init__(self, database: engine.Database, writer: Writer) -> None:
+        super().__init__(database)
+        self._writer = writer
+
+    @classmethod
+    async def open(cls, url: str, *, origin: str, key: audit.SigningKey, create: bool = True) -> Store:
+        """Open the store, bring its schema up to date and check the head of the log with the key.
+
+        A StoreError says what is wrong: unreadable, damaged, newer, another key, changed from outside.
+        """
+        if key.name != origin:
+            raise StoreError(
+                f"the key `{key.name}` is not that of the log `{origin}`",
+                hint="a log's key has the log's own name: correct the origin or the key file",
+            )
+        database = engine.connect(url, create=create)
+        writer = Writer(database, origin, key)
+        try:
+            with engine.speaking(database.where):
+                async with database.writing.begin() as connection:
+                    await connection.run_sync(schema.migrate, database.where, create=create)
+            await writer.begin()
+        except BaseException:
+            await database.engine.dispose()
+            raise
+        return cls(database, writer)
+
+    async def close(self) -> None:
+        """Write what is queued, then let go of every connection."""
+        await self._writer.close()
+        await super().close()
+
+    async def append(self, records: Sequence[audit.Record]) -> None:
+        """Add records to the log, in this order. They are durable and signed when it returns.
+
+        Concurrent calls share one commit; if it fails, each of them raises StoreError and none is stored.
+        """
+        # INVARIANT: 5. no release without a durable record: the caller goes on only when this returns
+        if records:
+            await self._writer.write([rows.entry(record) for record in records])
+
+    async def open_hold(self, hold: Hold, records: Sequence[audit.Record]) -> None:
+        """Keep a new hold; StoreError if there is one of that id."""
+        columns = rows.hold_columns(hold)
+
+        async def change(connection: AsyncConnection) -> bool:
+            statement = engine.upsert(connection, tables.holds).values(**columns).on_conflict_do_nothing()
+            return (await connection.execute(statement)).rowcount == 1
+
+        if not await self._write(records, change):
+            raise StoreError(f"there is a hold `{hold.id}` already")
+
+    async def change_hold(self, before: Hold, after: Hold, records: Sequence[audit.Record]) -> bool:
+        """Write state, votes and outcome of `after` if state and votes are still those of `before`."""
+        columns = rows.hold_columns(after)
+        new = {name: columns[name] for name in ("state", "votes", "outcome")}
+        held = tables.holds.c
+
+        # INVARIANT: 6. condition and change are one statement: of two who decide, one finds it changed
+        async def change(connection: AsyncConnection) -> bool:
+            statement = (
+                update(tables.holds)
+                .where(
+                    held.id == before.id,
+                    held.state == before.state.value,
+                    held.votes == rows.votes_text(before.votes),
+                )
+                .values(**new)
+            )
+            return (await connection.execute(statement)).rowcount == 1
+
+        return await self._write(records, change)
+
+    async def add_agent(
+        self,
+        name: str,
+        owner: str,
+        issuer: str,
+        verifier: str,
+        records: Sequence[audit.Record],
+        *,
+        team: str = "",
+        valid_until: str | None = None,
+    ) -> None:
+        """Keep a new agent with the records of it; StoreError if there is one of that name."""
+        columns = {
+            "name": name,
+            "owner": owner,
+            "team": team,
+            "issuer": issuer,
+            "verifier": verifier,
+            "disabled": False,
+            "created_at": clock.stamp(clock.now()),
+            "valid_until": valid_until,
+        }
+
+        async def change(connection: AsyncConnection) -> bool:
+            statement = engine.upsert(connection, tables.agents).values(**columns).on_conflict_do_nothing()
+            return (await connection.execute(statement)).rowcount == 1
+
+        if not await self._write(records, change):
+            raise StoreError(
+                f"there is an agent `{name}` already", hint="take another name, or give it a new token"
+            )
+
+    async def set_agent(
+        self,
+        name: str,
+        records: Sequence[audit.Record],
+        *,
+        disabled: bool | None = None,
+        verifier: str | None = None,
+        issuer: str | None = None,
+    ) -> None:
+        """Change what is given, with the records of it; StoreError if there is no such agent.
+
+        A new `verifier` comes with its `issuer`: who issued the credential may not approve its statements.
+        """
+        given = {"disabled": disabled, "verifier": verifier, "issuer": issuer}
+        columns = {column: value for column, value in given.items() if value is not None}
+
+        async def change(connection: AsyncConnection) -> bool:
+            statement = update(tables.agents).where(tables.agents.c.name == name).values(**columns)
+            return (await connection.execute(statement)).rowcount == 1
+
+        if columns and not await self._write(records, change):
+            raise StoreError(f"there is no agent `{name}`", hint="`firewall agents list` shows them")
+
+    async def add_token(
+        self, person: str, token_hash: str, issuer: str, records: Sequence[audit.Record]
+    ) -> None:
+        """Keep the hash of a person's new token with the records of it."""
+        columns = {
+            "token_hash": token_hash,
+            "person": person,
+            "issuer": issuer,
+            "created_at": clock.stamp(clock.now()),
+            "revoked": False,
+        }
+
+        async def change(connection: AsyncConnection) -> bool:
+            await connection.execute(insert(tables.tokens).values(**columns))
+            return True
+
+        await self._write(records, change)
+
+    async def revoke_tokens(self, person: str, records: Sequence[audit.Record]) -> bool:
+        """Revoke every token of a person; False, and nothing written, if there is none to revoke."""
+        columns = tables.tokens.c
+
+        async def change(connection: AsyncConnection) -> bool:
+            valid = (columns.person == person) & columns.revoked.is_(False)
+            statement = update(tables.tokens).where(valid).values(revoked=True)
+            return (await connection.execute(statement)).rowcount > 0
+
+        return await self._write(records, change)
+
+    async def _write(
+        self, records: Sequence[audit.Record], change: Callable[[AsyncConnection], Awaitable[bool]]
+    ) -> bool:
+        return await self._writer.write([rows.entry(record) for record in records], change)

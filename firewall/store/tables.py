@@ -1,0 +1,140 @@
+"""The one schema, for SQLite and Postgres alike.
+
+A record's bytes are the authority; the other columns of `records` are copies to search by. Times are RFC 3339
+text in UTC, whose order is time order on both. Migrations (`migrations/versions`) build exactly this.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+)
+
+metadata = MetaData()
+
+# one leaf of one log; `idx` counts from 0 without gaps. `text` is the statement, where there is one
+records = Table(
+    "records",
+    metadata,
+    Column("origin", Text, nullable=False),
+    Column("idx", BigInteger, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("session", Text, nullable=False),
+    Column("statement", Text, nullable=False),
+    Column("hold", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("leaf_hash", LargeBinary, nullable=False),
+    Column("bytes", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("origin", "idx", name="records_pkey"),
+    Index("records_by_id", "id", unique=True),
+    Index("records_by_kind", "kind", "at", "id"),
+    Index("records_by_session", "session", "at", "id"),
+    Index("records_by_statement", "statement"),
+    Index("records_by_hold", "hold"),
+)
+_judged = records.c.verdict != ""
+Index(
+    "records_by_agent",
+    records.c.agent,
+    records.c.at,
+    records.c.id,
+    sqlite_where=_judged,
+    postgresql_where=_judged,
+)
+Index(
+    "records_by_verdict",
+    records.c.verdict,
+    records.c.at,
+    records.c.id,
+    sqlite_where=_judged,
+    postgresql_where=_judged,
+)
+
+# which relations a judged statement touches: qualified, and bare for people who leave the schema out
+record_relations = Table(
+    "record_relations",
+    metadata,
+    Column("record", Text, nullable=False),
+    Column("relation", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    PrimaryKeyConstraint("record", "relation", name="record_relations_pkey"),
+    Index("record_relations_by_relation", "relation", "at", "record"),
+    Index("record_relations_by_name", "name", "at", "record"),
+)
+
+# the newest signed tree head of each log; this row is what writers of one log queue up for
+heads = Table(
+    "heads",
+    metadata,
+    Column("origin", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("frontier", LargeBinary, nullable=False),
+    Column("note", Text, nullable=False),
+    PrimaryKeyConstraint("origin", name="heads_pkey"),
+)
+
+# every signed tree head there ever was, one for each commit: they say where a log was changed
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("origin", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("note", Text, nullable=False),
+    PrimaryKeyConstraint("origin", "size", name="checkpoints_pkey"),
+)
+
+# `body` is the whole hold as it was opened (JSON); state, votes and outcome are what changed since
+holds = Table(
+    "holds",
+    metadata,
+    Column("id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("opened_at", Text, nullable=False),
+    Column("votes", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    PrimaryKeyConstraint("id", name="holds_pkey"),
+    Index("holds_by_state", "state", "opened_at"),
+    Index("holds_by_time", "opened_at"),
+)
+
+# `verifier` is the SCRAM-SHA-256 verifier (manual 54.3), never the token
+agents = Table(
+    "agents",
+    metadata,
+    Column("name", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("team", Text, nullable=False),
+    Column("issuer", Text, nullable=False),
+    Column("verifier", Text, nullable=False),
+    Column("disabled", Boolean, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("valid_until", Text, nullable=True),
+    PrimaryKeyConstraint("name", name="agents_pkey"),
+)
+
+# people's bearer tokens, by hash alone
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("token_hash", Text, nullable=False),
+    Column("person", Text, nullable=False),
+    Column("issuer", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("revoked", Boolean, nullable=False),
+    PrimaryKeyConstraint("token_hash", name="tokens_pkey"),
+    Index("tokens_by_person", "person"),
+)
