@@ -1,7 +1,8 @@
 """Which labels stand on which columns, by the policy's patterns.
 
 Patterns ignore case: a column called `"Email"` holds addresses as well. Labels spread along inheritance and
-partitions both ways, because a parent's rows are its children's.
+partitions both ways, because a parent's rows are its children's. The system's own catalogs are labelled only
+by patterns that name the schema: `*token*` is about the data, not about `pg_ts_parser.prstoken`.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from firewall.policy import glob
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from firewall.catalog.snapshot import Snapshot
 
+SYSTEM_SCHEMAS = frozenset({"pg_catalog", "information_schema"})
 Marks = dict[str, dict[str, set[str]]]  # `schema.relation` → column → labels
 
 
@@ -24,15 +26,15 @@ class Labeller:
     """The policy's label patterns, compiled."""
 
     def __init__(self, patterns: Mapping[str, tuple[str, ...]]) -> None:
-        self._labels: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
-            (label, glob.name_regex(_opened(globs), parts=3, ignore_case=True))
-            for label, globs in sorted(patterns.items())
-        )
+        self._everywhere = _compiled(patterns, lambda _: True)
+        self._system = _compiled(patterns, lambda pattern: pattern.count(".") == 2)
 
     def of(self, relation: str, column: str) -> tuple[str, ...]:
         """The labels of one column of `schema.relation` by its name alone, sorted."""
         names = [f"{key}\0{column}" for key in glob.keys(relation)]
-        return tuple(label for label, regex in self._labels if any(map(regex.fullmatch, names)))
+        schema = relation.partition(".")[0]
+        labels = self._system if schema in SYSTEM_SCHEMAS else self._everywhere
+        return tuple(label for label, regex in labels if any(map(regex.fullmatch, names)))
 
     def label(self, snapshot: Snapshot) -> Labels:
         """The labels of every column in the catalog."""
@@ -48,6 +50,15 @@ class Labeller:
                 for relation, columns in marks.items()
             }
         )
+
+
+def _compiled(
+    patterns: Mapping[str, tuple[str, ...]], meant: Callable[[str], bool]
+) -> tuple[tuple[str, re.Pattern[str]], ...]:
+    chosen = [(label, tuple(filter(meant, _opened(patterns[label])))) for label in sorted(patterns)]
+    return tuple(
+        (label, glob.name_regex(globs, parts=3, ignore_case=True)) for label, globs in chosen if globs
+    )
 
 
 def _opened(patterns: tuple[str, ...]) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ HINT = "every key is explained, with an example, in policies/README.md"
 
 def load(path: Path) -> Policy:
     """The policy in this file. Raises `ConfigurationError` with every problem found."""
-    return parse(_text(path), path)
+    return parse(text_of(path), path)
 
 
 def parse(text: str, file: Path) -> Policy:
@@ -63,7 +63,8 @@ def validate(
     raise ConfigurationError(tuple(dict.fromkeys(problems)), hint=HINT)
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """The file's text. Raises `ConfigurationError` if there is none to read."""
     try:
         if not path.is_file():
             what = "is not a file" if path.exists() else "does not exist"

@@ -1,0 +1,172 @@
+"""Cases beside a policy: what it must say to which effects, as a file that people can read and a test runs.
+
+    cases:
+      - name: a count of orders flows
+        as: {agent: reporter, environment: production}
+        effects:
+          - {effect: read, on: public.orders, columns: [id], tested: [status]}
+        verdict: allow
+        rule: unlabelled reads flow
+
+Labels are those that the policy's own patterns put on the columns, and those that a case adds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
+
+from firewall.errors import ConfigurationError
+from firewall.policy.load import text_of, validate
+from firewall.policy.source import read
+from firewall.policy.verdict import Action, Risk, Subject
+from firewall.sql.analysis import Effect, Kind, ObjectType
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from firewall.policy.compile import Policy
+    from firewall.policy.verdict import Verdict
+
+# what an effect of this kind is on, where a case does not say; otherwise a relation
+USUAL_TYPE: Final = {
+    Kind.TRANSACTION: ObjectType.STATEMENT,
+    Kind.SETTING: ObjectType.SETTING,
+    Kind.SESSION: ObjectType.STATEMENT,
+    Kind.NOTIFY: ObjectType.CHANNEL,
+    Kind.EXECUTE: ObjectType.FUNCTION,
+    Kind.CODE: ObjectType.STATEMENT,
+    Kind.SERVER_IO: ObjectType.STATEMENT,
+    Kind.ROLE: ObjectType.ROLE,
+    Kind.UNKNOWN: ObjectType.STATEMENT,
+}
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Asker(_Model):
+    """Who asks; what is left out is nobody in particular."""
+
+    agent: StrictStr = "agent"
+    owner: StrictStr = "owner@example.com"
+    database: StrictStr = "database"
+    environment: StrictStr = ""
+    team: StrictStr = ""
+
+
+class CaseEffect(_Model):
+    """One effect as an analysis would find it."""
+
+    effect: Kind
+    on: StrictStr = "statement"
+    type: ObjectType | None = None
+    columns: tuple[StrictStr, ...] = ()
+    tested: tuple[StrictStr, ...] = ()
+    unfiltered: bool = False
+    labels: tuple[StrictStr, ...] = ()
+    tested_labels: tuple[StrictStr, ...] = ()
+
+
+class Case(_Model):
+    """What the policy must say to these effects; what is left out of the expectation is not compared."""
+
+    name: StrictStr
+    asker: Annotated[Asker, Field(alias="as")] = Asker()
+    effects: tuple[CaseEffect, ...]
+    verdict: Action
+    rule: StrictStr
+    risk: Risk | None = None
+    groups: tuple[StrictStr, ...] | None = None
+    quorum: StrictInt | None = None
+
+
+class Cases(_Model):
+    """A whole file of cases."""
+
+    cases: Annotated[tuple[Case, ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A case, the verdict it got, and where that differs from what was expected; empty when it does not."""
+
+    case: Case
+    verdict: Verdict
+    differences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Rules by name that no case made speak, and rules that spoke in every case."""
+
+    never_hit: tuple[str, ...]
+    never_missed: tuple[str, ...]
+
+
+def load(path: Path) -> tuple[Case, ...]:
+    """The cases in a file. Raises `ConfigurationError` with every problem found."""
+    source = read(text_of(path), path)
+    if source.problems:
+        raise ConfigurationError(tuple(source.problems))
+    return validate(Cases, source).cases
+
+
+def run(policy: Policy, cases: Sequence[Case]) -> tuple[Result, ...]:
+    """Judge every case."""
+    return tuple(_run(policy, case) for case in cases)
+
+
+def coverage(policy: Policy, results: Sequence[Result]) -> Coverage:
+    """Which rules the cases leave untried, one way or the other."""
+    spoke = [{reason.rule for reason in result.verdict.reasons} for result in results]
+    names = [rule.name for rule in policy.document.rules]
+    return Coverage(
+        never_hit=tuple(name for name in names if not any(name in rules for rules in spoke)),
+        never_missed=tuple(name for name in names if all(name in rules for rules in spoke)),
+    )
+
+
+def effects_of(policy: Policy, case: Case) -> tuple[Effect, ...]:
+    """The case's effects, labelled."""
+    return tuple(_effect(policy, effect) for effect in case.effects)
+
+
+def _run(policy: Policy, case: Case) -> Result:
+    subject = Subject(**case.asker.model_dump())
+    verdict = policy.evaluate(subject, effects_of(policy, case))
+    required = verdict.requirement
+    compared: list[tuple[str, object, object]] = [
+        ("verdict", case.verdict.value, verdict.action.value),
+        ("rule", case.rule, verdict.rule),
+        ("risk", case.risk and case.risk.value, verdict.risk.value),
+        ("groups", case.groups, required.groups if required else ()),
+        ("quorum", case.quorum, required.quorum if required else 0),
+    ]
+    differences = tuple(
+        f"{what} is `{given}`, and `{wanted}` was expected"
+        for what, wanted, given in compared
+        if wanted is not None and wanted != given
+    )
+    return Result(case, verdict, differences)
+
+
+def _effect(policy: Policy, effect: CaseEffect) -> Effect:
+    def labels(columns: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
+        found = {label for column in columns for label in policy.labels_of(effect.on, column)}
+        return tuple(sorted(found.union(more)))
+
+    return Effect(
+        effect.effect,
+        effect.on,
+        effect.type or USUAL_TYPE.get(effect.effect, ObjectType.RELATION),
+        columns=effect.columns,
+        tested=effect.tested,
+        unfiltered=effect.unfiltered,
+        labels=labels(effect.columns, effect.labels),
+        tested_labels=labels(effect.tested, effect.tested_labels),
+    )
