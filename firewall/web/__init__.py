@@ -1,0 +1,10 @@
+"""The HTTP API and the console: what waits, what was asked, who decided. FastAPI, server-rendered.
+
+Every page and answer goes through `who` (nobody unknown sees anything) and `shield` (headers, bounds). Text
+that came from an agent or a person reaches HTML through autoescaped templates only.
+"""
+
+from firewall.web.application import create_app
+from firewall.web.house import Database, House, Judged, Search, Status
+
+__all__ = ["Database", "House", "Judged", "Search", "Status", "create_app"]

@@ -1,0 +1,58 @@
+"""The query log's filters, for the API and the page: checked once, searched once."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from firewall.web.models import Statements, StatementView
+
+if TYPE_CHECKING:
+    from firewall.web.house import House
+
+MAX_LIMIT = 500
+
+
+def _moment(value: object) -> object:
+    """A time of day without a zone is UTC, as everything on the pages is."""
+    if value == "" or value is None:
+        return None
+    try:
+        parsed = datetime.fromisoformat(str(value))
+    except ValueError:
+        raise ValueError("not a time; write it like 2026-03-01T14:30 (UTC)") from None
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+# an empty field of a form is a filter that is not set
+Blank = BeforeValidator(lambda value: None if value == "" else value)
+Text = Annotated[str | None, Blank, Field(default=None, max_length=400)]
+Time = Annotated[datetime | None, BeforeValidator(_moment), Field(default=None)]
+
+
+class Filters(BaseModel):
+    """Which judged statements. Times are ISO 8601, UTC unless they name a zone: `since <= at < until`.
+
+    before: the `older` of the page before.
+    """
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+    agent: Text
+    relation: Text
+    verdict: Annotated[Literal["allow", "hold", "deny"] | None, Blank] = None
+    text: Text
+    since: Time
+    until: Time
+    before: Annotated[str | None, Blank, Field(default=None, max_length=64)]
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = 100
+
+
+async def search(house: House, filters: Filters) -> Statements:
+    """One page of the log; one row more than asked for says whether there is another page."""
+    asked = filters.model_dump() | {"limit": filters.limit + 1}
+    rows = await house.search(**asked)
+    found = [StatementView.of(row) for row in rows[: filters.limit]]
+    return Statements(statements=found, older=found[-1].id if len(rows) > filters.limit else None)

@@ -1,0 +1,170 @@
+"""The console's pages. Each is whole without a script; the script only keeps it fresh and takes keys."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Path, Request, Response
+from fastapi.responses import RedirectResponse
+from pydantic import ValidationError
+
+from firewall import clock
+from firewall.approval import Hold, State
+from firewall.errors import StoreError
+from firewall.web import decide, log, problems
+from firewall.web.problems import Trouble
+from firewall.web.render import page
+from firewall.web.who import Form, TheHouse, Visitor  # noqa: TC001 — FastAPI resolves the routes' annotations
+
+if TYPE_CHECKING:
+    from firewall import audit
+    from firewall.web.house import House
+    from firewall.web.session import Visit
+
+CHANNEL = "web"
+# more waiting than this and the queue is not what needs looking at; the page says that it is cut
+MAX_WAITING = 200
+RECENT = 8
+DECIDED = tuple(state for state in State if state is not State.PENDING)
+FILTERS = ("agent", "relation", "verdict", "text", "since", "until", "before")
+
+router = APIRouter(include_in_schema=False)
+Id = Annotated[str, Path(max_length=64)]
+
+
+@router.get("/")
+async def queue(request: Request, house: TheHouse, visit: Visitor) -> Response:
+    """What waits, soonest to expire first, and what was decided last."""
+    waiting = await _waiting(house)
+    recent = await house.desk.holds(DECIDED, limit=RECENT)
+    context = {"waiting": waiting[:MAX_WAITING], "cut": len(waiting) > MAX_WAITING, "recent": recent}
+    return page(request, "queue.html", visit, context)
+
+
+@router.get("/holds/{hold_id}")
+async def show_hold(request: Request, house: TheHouse, visit: Visitor, hold_id: Id) -> Response:
+    return await _hold_page(request, house, visit, await decide.find(house, hold_id))
+
+
+@router.post("/holds/{hold_id}/approve")
+async def approve(request: Request, house: TheHouse, posted: Form, hold_id: Id) -> Response:
+    return await _decided(request, house, posted, hold_id, decide.Approval)
+
+
+@router.post("/holds/{hold_id}/deny")
+async def deny(request: Request, house: TheHouse, posted: Form, hold_id: Id) -> Response:
+    return await _decided(request, house, posted, hold_id, decide.Denial)
+
+
+@router.get("/log")
+async def show_log(request: Request, house: TheHouse, visit: Visitor) -> Response:
+    """The query log. A filter that cannot be taken is said beside the form, and nothing is searched."""
+    given = {name: request.query_params.get(name, "")[:400] for name in FILTERS}
+    try:
+        filters = log.Filters.model_validate({name: value for name, value in given.items() if value})
+    except ValidationError as error:
+        wrong = problems.in_words([_at_root(problem) for problem in error.errors(include_url=False)])
+        context: dict[str, Any] = {"given": given, "wrong": wrong, "statements": [], "older": None}
+        return page(request, "log.html", visit, context, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+    found = await log.search(house, filters)
+    context = {"given": given, "wrong": "", "statements": found.statements, "older": found.older}
+    return page(request, "log.html", visit, context)
+
+
+@router.get("/statements/{statement_id}")
+async def show_statement(request: Request, house: TheHouse, visit: Visitor, statement_id: Id) -> Response:
+    """One statement from its judgement to its outcome."""
+    records = await house.statement(statement_id)
+    if not records:
+        raise Trouble(
+            HTTPStatus.NOT_FOUND, f"the log has no statement `{statement_id}`; look in the query log"
+        )
+    judged = next((record for record in records if record.kind == "judgement"), None)
+    hold = next((record.hold for record in records if record.hold), "")
+    context = {"statement": statement_id, "records": records, "judged": judged, "hold_id": hold}
+    return page(request, "statement.html", visit, context)
+
+
+@router.get("/status")
+async def show_status(request: Request, house: TheHouse, visit: Visitor) -> Response:
+    return await _status_page(request, house, visit, None)
+
+
+@router.post("/status/verify")
+async def verify(request: Request, house: TheHouse, posted: Form) -> Response:
+    """Work the whole log through once; it may take a while, so it is asked for and not done by itself."""
+    return await _status_page(request, house, posted.visit, await house.verify_log())
+
+
+async def _waiting(house: House) -> list[Hold]:
+    waiting = await house.desk.holds([State.PENDING], limit=MAX_WAITING + 1)
+    return sorted(waiting, key=lambda hold: (hold.expires_at, hold.id))
+
+
+async def _hold_page(
+    request: Request,
+    house: House,
+    visit: Visit,
+    hold: Hold,
+    wrong: str = "",
+    status: HTTPStatus = HTTPStatus.OK,
+) -> Response:
+    pending = hold.state is State.PENDING
+    following = next((h for h in await _waiting(house) if h.id != hold.id), None)
+    context: dict[str, Any] = {
+        "hold": hold,
+        "pending": pending,
+        "late": pending and clock.now() >= hold.expires_at,
+        "obstacle": _obstacle(house, hold, visit.person),
+        "approvals": sum(1 for vote in hold.votes if vote.approve),
+        "following": following,
+        "wrong": wrong,
+    }
+    return page(request, "hold.html", visit, context, status=status)
+
+
+def _obstacle(house: House, hold: Hold, person: str) -> str:
+    """Why this person is not offered the buttons; the desk decides, this only spares a refusal."""
+    if person in hold.requesters:
+        return "You are among those who asked for this, so someone else must decide."
+    if any(vote.person == person for vote in hold.votes):
+        return "You have voted; it waits for others."
+    if not house.is_approver(person):
+        return "You may look. The policy names you in no group that decides."
+    return ""
+
+
+async def _decided(
+    request: Request, house: House, posted: Form, hold_id: str, kind: type[decide.Approval | decide.Denial]
+) -> Response:
+    hold = await decide.find(house, hold_id)
+    try:
+        word = kind.model_validate(posted.values)
+    except ValidationError as error:
+        wrong = problems.in_words([_at_root(problem) for problem in error.errors(include_url=False)])
+        return await _hold_page(request, house, posted.visit, hold, wrong, HTTPStatus.UNPROCESSABLE_ENTITY)
+    if word.digest is None:
+        wrong = "`digest`: the form must say what was shown; reload the page"
+        return await _hold_page(request, house, posted.visit, hold, wrong, HTTPStatus.UNPROCESSABLE_ENTITY)
+    try:
+        await decide.decide(house, hold_id, posted.visit.person, word, CHANNEL)
+    except Trouble as trouble:
+        hold = await decide.find(house, hold_id)
+        return await _hold_page(request, house, posted.visit, hold, trouble.detail, trouble.status)
+    return RedirectResponse(f"/holds/{hold.id}", HTTPStatus.SEE_OTHER)
+
+
+async def _status_page(request: Request, house: House, visit: Visit, report: audit.Report | None) -> Response:
+    try:
+        status = await house.status()
+    except StoreError as error:
+        raise Trouble(
+            HTTPStatus.SERVICE_UNAVAILABLE, "the store cannot be read; nothing passes until it can"
+        ) from error
+    return page(request, "status.html", visit, {"status": status, "report": report})
+
+
+def _at_root(problem: Any) -> problems.FieldProblem:
+    place = ".".join(str(part) for part in problem["loc"])
+    return problems.FieldProblem(field=place, message=problem["msg"].removeprefix("Value error, ").lower())

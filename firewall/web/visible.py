@@ -1,0 +1,89 @@
+"""Text as it is, not as it would like to look: nothing in a statement may hide or rearrange itself.
+
+Bidirectional controls, zero-width and other invisible characters, controls and odd spaces are each shown as
+their code point with their Unicode name. Templates get segments, never markup, so that autoescaping stays
+the one place where text becomes HTML.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+
+# categories that draw nothing, move what is drawn, or mean nothing yet: control, format, line and paragraph
+# separators, private use, surrogates, unassigned; and every space that is not the plain one
+HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs", "Co", "Cs", "Cn"})
+# letters, symbols and marks by category that draw nothing all the same
+BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {
+    chr(point) for start, stop in ((0x180B, 0x1810), (0xFE00, 0xFE10), (0xE0100, 0xE01F0))
+    for point in range(start, stop)
+}  # fmt: skip
+PLAIN = frozenset(" \n\t")
+# text without any of these needs no second look, which is nearly every statement
+SUSPECT = re.compile(r"[^\n\t\x20-\x7e]")
+# beyond this many combining marks on one letter they climb over the lines around it
+MAX_MARKS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A run of text to show as it is, or (`name` set) one character that must be named instead."""
+
+    text: str
+    name: str = ""
+
+
+def segments(text: str) -> tuple[Segment, ...]:
+    """The text in order; joined, the plain segments and the named characters' code points lose nothing."""
+    if not SUSPECT.search(text):
+        return (Segment(text),) if text else ()
+    found: list[Segment] = []
+    start = marks = 0
+    for at, char in enumerate(text):
+        marks = marks + 1 if char > "\u02ff" and unicodedata.combining(char) else 0
+        name = _name(char) or (_spelt(char) if marks > MAX_MARKS else "")
+        if name:
+            if at > start:
+                found.append(Segment(text[start:at]))
+            found.append(Segment(f"U+{ord(char):04X}", name))
+            start = at + 1
+    if start < len(text):
+        found.append(Segment(text[start:]))
+    return tuple(found)
+
+
+def lines(text: str) -> list[tuple[Segment, ...]]:
+    """Segments line by line, broken at line feeds only; a carriage return is a character to be shown."""
+    return [segments(line) for line in text.split("\n")]
+
+
+def hidden(text: str) -> int:
+    """How many characters had to be named."""
+    return sum(1 for segment in segments(text) if segment.name)
+
+
+def plain(text: str) -> str:
+    """The same as plain text, where no markup can be: titles, spoken announcements."""
+    return "".join(segment.text for segment in segments(text))
+
+
+def brief(text: str, limit: int = 240) -> str:
+    """One line for a list: white space folded, cut with an ellipsis. Never what a decision is made on."""
+    folded = " ".join(text[: limit * 8].split(None))
+    return folded if len(folded) <= limit and len(text) <= limit * 8 else f"{folded[:limit]}…"
+
+
+@lru_cache(maxsize=4096)
+def _name(char: str) -> str:
+    if char in PLAIN:
+        return ""
+    if char in BLANK or unicodedata.category(char) in HIDDEN_CATEGORIES:
+        return _spelt(char)
+    return ""
+
+
+def _spelt(char: str) -> str:
+    point = f"U+{ord(char):04X}"
+    return f"{point} {unicodedata.name(char, 'CONTROL' if ord(char) < 0xA0 else 'UNNAMED')}"

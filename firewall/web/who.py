@@ -1,0 +1,134 @@
+"""Who asks, as dependencies of the routes. Nothing is shown or decided before one of these has answered.
+
+Browsers come with the sealed cookie, programs with a bearer token; both belong to a person. An agent's
+credential opens neither door: `House.person_by_token` knows people only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.exceptions import HTTPException
+
+from firewall import audit, clock, ids
+from firewall.web.house import House
+from firewall.web.problems import Trouble
+from firewall.web.session import SESSION_COOKIE, Seal, Visit, cookie, same_origin
+
+if TYPE_CHECKING:
+    from starlette.datastructures import FormData
+
+    from firewall.web.throttle import Throttle
+
+# longer than any token; what is longer is not looked up
+MAX_TOKEN = 512
+MAX_FIELDS = 12
+
+_bearer = HTTPBearer(
+    auto_error=False,
+    description="A person's token. Agents' credentials are for the database port and open nothing here.",
+)
+
+
+class SignInNeeded(Exception):
+    """A page that wants a person; answered by the way to the sign-in page."""
+
+
+def get_house(request: Request) -> House:
+    house: House = request.app.state.house
+    return house
+
+
+def get_seal(request: Request) -> Seal:
+    seal: Seal = request.app.state.seal
+    return seal
+
+
+async def get_visit(request: Request) -> Visit:
+    """The signed-in browser's session, of a person who is still one."""
+    visit = get_seal(request).read(cookie(request, SESSION_COOKIE))
+    if visit is None or not visit.person or not await get_house(request).is_person(visit.person):
+        raise SignInNeeded
+    return visit
+
+
+async def get_caller(
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+) -> str:
+    """The person whose bearer token it is."""
+    challenge = {"www-authenticate": 'Bearer realm="query-firewall"'}
+    if credentials is None:
+        detail = "this needs a person's token; send it as `Authorization: Bearer TOKEN`"
+        raise Trouble(HTTPStatus.UNAUTHORIZED, detail, challenge)
+    person = await admit(request, credentials.credentials, "api")
+    if person is None:
+        raise Trouble(HTTPStatus.UNAUTHORIZED, "this token belongs to no person, or not any more", challenge)
+    return person
+
+
+async def admit(request: Request, token: str, channel: str) -> str | None:
+    """Whose token it is. A wrong one is recorded, and too many from one address are not even looked at."""
+    throttle: Throttle = request.app.state.throttle
+    address = request.client.host if request.client else ""
+    if wait := throttle.wait(address, clock.now()):
+        detail = f"too many wrong tokens from this address; wait {wait} s"
+        raise Trouble(HTTPStatus.TOO_MANY_REQUESTS, detail, {"retry-after": str(wait)})
+    house = get_house(request)
+    person = await house.person_by_token(token) if token and len(token) <= MAX_TOKEN else None
+    if person is None:
+        throttle.failed(address, clock.now())
+        await note_sign_in(house, "", channel, why="the token belongs to no person")
+    return person
+
+
+async def note_sign_in(house: House, person: str, channel: str, *, why: str = "") -> None:
+    await house.record(
+        audit.SignIn(
+            id=ids.record_id(),
+            at=clock.stamp(clock.now()),
+            person=person,
+            channel=channel,
+            succeeded=not why,
+            why=why,
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A form that came from this session's own page."""
+
+    visit: Visit
+    values: dict[str, str]
+
+
+async def get_posted(request: Request) -> Posted:
+    """A signed-in person's form, checked for origin and form token, in that order."""
+    if not same_origin(request):
+        raise Trouble(HTTPStatus.FORBIDDEN, "this form was sent from another site; open the console itself")
+    visit = await get_visit(request)
+    values = await read_form(request)
+    if not get_seal(request).form_token_fits(visit, values.pop("form_token", "")):
+        raise Trouble(
+            HTTPStatus.FORBIDDEN, "this form is from another session; go back, reload the page, try again"
+        )
+    return Posted(visit, values)
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """The text fields of a form; files and repeated fields have no place here."""
+    try:
+        form: FormData = await request.form(max_files=0, max_fields=MAX_FIELDS)
+    except HTTPException as error:
+        raise Trouble(HTTPStatus.BAD_REQUEST, "the form cannot be read") from error
+    return {name: value for name, value in form.items() if isinstance(value, str)}
+
+
+TheHouse = Annotated[House, Depends(get_house)]
+Visitor = Annotated[Visit, Depends(get_visit)]
+Caller = Annotated[str, Depends(get_caller)]
+Form = Annotated[Posted, Depends(get_posted)]
