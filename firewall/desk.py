@@ -79,9 +79,12 @@ class Desk:
         return await self._ledger.holds(states, limit=limit)
 
     async def vote(
-        self, hold_id: str, person: str, *, approve: bool, reason: str, channel: str
+        self, hold_id: str, person: str, *, approve: bool, reason: str, channel: str, digest: str = ""
     ) -> Counted | Refused:
-        """Count a person's word, or say why not. Authority is checked now, not when the card was posted."""
+        """Count a person's word, or say why not. Authority is checked now, not when the card was posted.
+
+        digest: of what the person was shown, where the channel knows it; a vote on anything else is refused.
+        """
         for _ in range(MAX_ATTEMPTS):
             hold = await self._ledger.hold(hold_id)
             if hold is None:
@@ -89,9 +92,13 @@ class Desk:
             now = clock.now()
             known = self._people(person)
             vote = Vote(person, approve, reason, channel, now)
-            word = (
-                cast(hold, known, vote) if known else Refused(f"`{person}` is not an approver in the policy")
-            )
+            word: Counted | Refused
+            if known is None:
+                word = Refused(f"`{person}` is not an approver in the policy")
+            elif digest and digest != hold.digest:
+                word = Refused(f"what you were shown is not what hold {hold_id} would run; look again")
+            else:
+                word = cast(hold, known, vote)
             match word:
                 case Refused(why):
                     await self._ledger.append([_vote_record(hold, vote, counted=False, why=why)])

@@ -1,0 +1,23 @@
+"""Where approvers are reached. A channel shows every hold, takes people's word and gives it to the desk.
+
+A channel only ever delays a decision: when it is down, nothing is lost and the other ways to decide work on.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Channel(Protocol):
+    """What the app needs of a channel, whichever it is."""
+
+    async def start(self) -> None:
+        """Show every pending hold and listen; returns at once, reachable or not."""
+        ...
+
+    async def close(self) -> None:
+        """Stop listening and free every resource; cards stay where they are."""
+        ...
+
+
+__all__ = ["Channel"]

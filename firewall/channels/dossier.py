@@ -1,0 +1,127 @@
+"""What a person must see to decide on a hold, as plain text in parts; each channel lays it out its own way.
+
+Everything here is `visible` text. What is the firewall's own word and what came from the agent, the policy
+or the database is kept apart, so that a layout can never mix them up.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from firewall.approval import State
+from firewall.channels import visible
+from firewall.sql.analysis import Kind
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from firewall.approval import Hold
+
+SHORT_DIGEST = 12
+INDENT = "    "
+_SEVERITY = {kind.value: rank for rank, kind in enumerate(Kind)}
+_MAX_VERBS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One titled piece of the whole; `text` is complete and visible, one item a line."""
+
+    title: str
+    text: str
+
+
+def parts(hold: Hold) -> list[Part]:
+    """Everything that came from outside, in full and in the order of reading; empty parts are left out."""
+    found = [
+        Part("SQL", visible.visible(hold.sql)),
+        Part("Parameters", "\n".join(parameters(hold))),
+        Part("Stopped because", "\n".join(visible.line(reason) for reason in hold.reasons)),
+        Part("It would", "\n".join(visible.line(effect) for effect in hold.effects)),
+        Part("Sensitive data", "\n".join(visible.line(label) for label in hold.labels)),
+    ]
+    return [part for part in found if part.text]
+
+
+def parameters(hold: Hold) -> list[str]:
+    """One line for each bound value, quoted as SQL would quote it, so that NULL is not 'NULL'."""
+    return [
+        f"${number} = NULL" if value is None else f"${number} = '{visible.line(value.replace(_Q, _Q + _Q))}'"
+        for number, value in enumerate(hold.parameters, 1)
+    ]
+
+
+def verb(hold: Hold) -> str:
+    """What the statement does in the house's own words, the most severe kinds first, e.g. `delete, read`."""
+    kinds = {word for effect in hold.effects if (word := effect.split(" ", 1)[0]) in _SEVERITY}
+    worst = sorted(kinds, key=_SEVERITY.__getitem__, reverse=True)
+    return ", ".join(kind.replace("_", " ") for kind in worst[:_MAX_VERBS]) or "statement"
+
+
+def standing(hold: Hold) -> str:
+    """The hold's state in a word or two."""
+    match hold.state:
+        case State.PENDING:
+            return "waits for a decision"
+        case State.APPROVED:
+            return "approved"
+        case State.REJECTED:
+            return "denied"
+        case State.EXPIRED:
+            return "expired, nobody decided in time"
+        case State.WITHDRAWN:
+            return "withdrawn, the agent cancelled or went away"
+        case State.CONSUMED:
+            return "approved and run"
+        case State.LAPSED:
+            return "approved, but the agent went away before it ran"
+
+
+def text(hold: Hold) -> str:
+    """The whole of it as one file. Bodies are indented, so that no line of theirs passes for a heading."""
+    head = f"hold {hold.id}\ndigest {hold.digest}\n"
+    return head + "".join(
+        f"\n{part.title}:\n{textwrap.indent(part.text, INDENT, lambda _: True)}\n" for part in parts(hold)
+    )
+
+
+def remaining(hold: Hold, now: datetime) -> str:
+    """How long there is to decide, roughly, e.g. `in 14 min`."""
+    seconds = int((hold.expires_at - now).total_seconds())
+    if seconds <= 0:
+        return "now"
+    return f"in {seconds} s" if seconds < 120 else f"in {seconds // 60} min"
+
+
+def lines(hold: Hold, now: datetime) -> list[str]:
+    """The dossier for a terminal: one string a line, nothing cut, nothing hidden."""
+    place = f"{hold.database} ({hold.environment})" if hold.environment else hold.database
+    expires = f", expires {remaining(hold, now)}" if hold.state is State.PENDING else ""
+    found = [
+        f"{hold.id}  {hold.risk} risk: {verb(hold)}  {standing(hold)}{expires}",
+        visible.line(f"agent {hold.agent} of {hold.owner} on {place} as {hold.role}"),
+        f"digest {hold.digest[:SHORT_DIGEST]}  rule {visible.line(hold.rule)}",
+    ]
+    found += [f"look out: {remark}" for remark in remarks(hold)]
+    for part in parts(hold):
+        found += ["", f"{part.title}:", *(f"{INDENT}{shown}" for shown in part.text.split("\n"))]
+    found += [_said(vote.approve, vote.person, vote.reason) for vote in hold.votes]
+    if hold.outcome:
+        found += ["", visible.line(f"outcome: {hold.outcome}")]
+    return found
+
+
+def remarks(hold: Hold) -> list[str]:
+    """`visible.remarks` over everything that runs."""
+    values = "".join(value for value in hold.parameters if value)
+    return visible.remarks(f"{hold.sql}{values}")
+
+
+def _said(approve: bool, person: str, reason: str) -> str:  # noqa: FBT001 — a vote is yes or no
+    why = f": {visible.line(reason)}" if reason else ""
+    return f"{'approved' if approve else 'denied'} by {visible.line(person)}{why}"
+
+
+_Q = "'"
