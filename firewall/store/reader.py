@@ -36,11 +36,9 @@ class Reader:
         """Open a store that is there; StoreError if it is not, or not of this firewall's version."""
         database = engine.connect(url, create=False)
         try:
-            with engine.speaking(database.where):
-                async with database.engine.begin() as connection:
-                    await connection.run_sync(schema.check, database.where)
+            await database.read(lambda c: schema.check(c, database.where))
         except BaseException:
-            await database.engine.dispose()
+            await database.close()
             raise
         return cls(database)
 
@@ -51,7 +49,7 @@ class Reader:
 
     async def close(self) -> None:
         """Let go of every connection."""
-        await self._database.engine.dispose()
+        await self._database.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -209,10 +207,7 @@ class Reader:
         return [rows.TokenRow(**row._mapping) for row in await self._all(query)]  # noqa: SLF001 — SQLAlchemy's documented name
 
     async def _all(self, query: Select[Any]) -> Sequence[Row[Any]]:
-        with engine.speaking(self.where):
-            async with self._database.engine.connect() as connection:
-                found: Sequence[Row[Any]] = (await connection.execute(query)).all()
-                return found
+        return await self._database.read(lambda connection: connection.execute(query).all())
 
     async def _older_than(self, record_id: str) -> Any:
         found = await self._all(select(_RECORDS.at).where(_RECORDS.id == record_id))

@@ -15,11 +15,12 @@ from firewall.store.reader import Reader
 from firewall.store.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy import Connection
 
     from firewall.approval import Hold
+    from firewall.store.writer import Change
 
 
 class Store(Reader):
@@ -43,12 +44,10 @@ class Store(Reader):
         database = engine.connect(url, create=create)
         writer = Writer(database, origin, key)
         try:
-            with engine.speaking(database.where):
-                async with database.writing.begin() as connection:
-                    await connection.run_sync(schema.migrate, database.where, create=create)
+            await database.transact(lambda c: schema.migrate(c, database.where, create=create))
             await writer.begin()
         except BaseException:
-            await database.engine.dispose()
+            await database.close()
             raise
         return cls(database, writer)
 
@@ -70,9 +69,9 @@ class Store(Reader):
         """Keep a new hold; StoreError if there is one of that id."""
         columns = rows.hold_columns(hold)
 
-        async def change(connection: AsyncConnection) -> bool:
+        def change(connection: Connection) -> bool:
             statement = engine.upsert(connection, tables.holds).values(**columns).on_conflict_do_nothing()
-            return (await connection.execute(statement)).rowcount == 1
+            return connection.execute(statement).rowcount == 1
 
         if not await self._write(records, change):
             raise StoreError(f"there is a hold `{hold.id}` already")
@@ -84,7 +83,7 @@ class Store(Reader):
         held = tables.holds.c
 
         # INVARIANT: 6. condition and change are one statement: of two who decide, one finds it changed
-        async def change(connection: AsyncConnection) -> bool:
+        def change(connection: Connection) -> bool:
             statement = (
                 update(tables.holds)
                 .where(
@@ -94,7 +93,7 @@ class Store(Reader):
                 )
                 .values(**new)
             )
-            return (await connection.execute(statement)).rowcount == 1
+            return connection.execute(statement).rowcount == 1
 
         return await self._write(records, change)
 
@@ -121,9 +120,9 @@ class Store(Reader):
             "valid_until": valid_until,
         }
 
-        async def change(connection: AsyncConnection) -> bool:
+        def change(connection: Connection) -> bool:
             statement = engine.upsert(connection, tables.agents).values(**columns).on_conflict_do_nothing()
-            return (await connection.execute(statement)).rowcount == 1
+            return connection.execute(statement).rowcount == 1
 
         if not await self._write(records, change):
             raise StoreError(
@@ -146,9 +145,9 @@ class Store(Reader):
         given = {"disabled": disabled, "verifier": verifier, "issuer": issuer}
         columns = {column: value for column, value in given.items() if value is not None}
 
-        async def change(connection: AsyncConnection) -> bool:
+        def change(connection: Connection) -> bool:
             statement = update(tables.agents).where(tables.agents.c.name == name).values(**columns)
-            return (await connection.execute(statement)).rowcount == 1
+            return connection.execute(statement).rowcount == 1
 
         if columns and not await self._write(records, change):
             raise StoreError(f"there is no agent `{name}`", hint="`firewall agents list` shows them")
@@ -165,8 +164,8 @@ class Store(Reader):
             "revoked": False,
         }
 
-        async def change(connection: AsyncConnection) -> bool:
-            await connection.execute(insert(tables.tokens).values(**columns))
+        def change(connection: Connection) -> bool:
+            connection.execute(insert(tables.tokens).values(**columns))
             return True
 
         await self._write(records, change)
@@ -175,14 +174,12 @@ class Store(Reader):
         """Revoke every token of a person; False, and nothing written, if there is none to revoke."""
         columns = tables.tokens.c
 
-        async def change(connection: AsyncConnection) -> bool:
+        def change(connection: Connection) -> bool:
             valid = (columns.person == person) & columns.revoked.is_(False)
             statement = update(tables.tokens).where(valid).values(revoked=True)
-            return (await connection.execute(statement)).rowcount > 0
+            return connection.execute(statement).rowcount > 0
 
         return await self._write(records, change)
 
-    async def _write(
-        self, records: Sequence[audit.Record], change: Callable[[AsyncConnection], Awaitable[bool]]
-    ) -> bool:
+    async def _write(self, records: Sequence[audit.Record], change: Change) -> bool:
         return await self._writer.write([rows.entry(record) for record in records], change)

@@ -12,24 +12,35 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from firewall import audit
 from firewall.errors import StoreError
 from firewall.store import engine, tables
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy import Connection
 
     from firewall.store.rows import Entry
 
     # does its work on the connection and says whether the condition for it was met
-    Change = Callable[[AsyncConnection], Awaitable[bool]]
+    Change = Callable[[Connection], bool]
 
 # one transaction takes no more than this: the first caller does not wait for ever newer ones
 MAX_BATCH = 512
+
+# built once: SQLAlchemy then finds their compiled form at once
+_LOCK_HEAD = select(tables.heads).where(tables.heads.c.origin == bindparam("log")).with_for_update()
+_ADD_RECORDS = insert(tables.records)
+_ADD_RELATIONS = insert(tables.record_relations)
+_KEEP_HEAD = insert(tables.checkpoints)
+_MOVE_HEAD = (
+    update(tables.heads)
+    .where(tables.heads.c.origin == bindparam("log"))
+    .values({name: bindparam(name) for name in ("size", "frontier", "note")})
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +63,7 @@ class Writer:
 
     def __init__(self, database: engine.Database, origin: str, key: audit.SigningKey) -> None:
         self._where = database.where
-        self._engine = database.writing
+        self._database = database
         self._origin = origin
         self._key = key
         self._head = Head(audit.Frontier(), "")
@@ -62,11 +73,7 @@ class Writer:
 
     async def begin(self) -> None:
         """Find or make the log's head, check it, and start to write."""
-        with engine.speaking(self._where):
-            async with self._engine.begin() as connection:
-                await self._found(connection)
-                self._head = await self._current(connection)
-                await self._whole(connection)
+        self._head = await self._database.transact(self._first)
         self._task = asyncio.create_task(self._run(), name="store writer")
 
     async def write(self, entries: Sequence[Entry], change: Change | None = None) -> bool:
@@ -103,8 +110,7 @@ class Writer:
     async def _settle(self, batch: Sequence[_Work]) -> None:
         """Commit, then tell every caller; a caller that was cancelled meanwhile is not there to be told."""
         try:
-            with engine.speaking(self._where):
-                answers = await self._commit(batch) if batch else []
+            answers = await self._commit(batch) if batch else []
         except StoreError as error:
             self._fail(batch, error)
         except asyncio.CancelledError:
@@ -129,39 +135,36 @@ class Writer:
                 work.done.set_exception(failure)
 
     async def _commit(self, batch: Sequence[_Work]) -> list[bool]:
-        async with self._engine.begin() as connection:
-            head = await self._current(connection)
+        def work_off(connection: Connection) -> tuple[Head, list[bool]]:
+            head = self._current(connection)
             answers: list[bool] = []
             entries: list[Entry] = []
             for work in batch:
-                answer = work.change is None or await work.change(connection)
+                answer = work.change is None or work.change(connection)
                 answers.append(answer)
                 if answer:
                     entries += work.entries
-            if entries:
-                head = await self._append(connection, head, entries)
-        self._head = head
+            return self._append(connection, head, entries) if entries else head, answers
+
+        self._head, answers = await self._database.transact(work_off)
         return answers
 
-    async def _append(self, connection: AsyncConnection, head: Head, entries: Sequence[Entry]) -> Head:
+    def _append(self, connection: Connection, head: Head, entries: Sequence[Entry]) -> Head:
         start = head.frontier.size
         rows = [
             {"origin": self._origin, "idx": index, **entry.columns}
             for index, entry in enumerate(entries, start)
         ]
-        await connection.execute(insert(tables.records), rows)
+        connection.execute(_ADD_RECORDS, rows)
         relations = [row for entry in entries for row in entry.relations]
         if relations:
-            await connection.execute(insert(tables.record_relations), relations)
+            connection.execute(_ADD_RELATIONS, relations)
         after = self._sign(head.frontier.extend(entry.leaf for entry in entries))
         size = after.frontier.size
-        await connection.execute(
-            insert(tables.checkpoints).values(origin=self._origin, size=size, note=after.note)
-        )
-        await connection.execute(
-            update(tables.heads)
-            .where(tables.heads.c.origin == self._origin)
-            .values(size=size, frontier=after.frontier.to_bytes(), note=after.note)
+        connection.execute(_KEEP_HEAD, {"origin": self._origin, "size": size, "note": after.note})
+        frontier = after.frontier.to_bytes()
+        connection.execute(
+            _MOVE_HEAD, {"log": self._origin, "size": size, "frontier": frontier, "note": after.note}
         )
         return after
 
@@ -169,25 +172,24 @@ class Writer:
         checkpoint = audit.Checkpoint(self._origin, frontier.size, frontier.root())
         return Head(frontier, audit.sign_checkpoint(self._key, checkpoint))
 
-    async def _found(self, connection: AsyncConnection) -> None:
+    def _found(self, connection: Connection) -> None:
         """Sign the empty tree if the log is new. Two processes may try; SQLite's write lock or Postgres's
         conflict clause lets one succeed.
         """
         empty = self._sign(audit.Frontier())
         values = {"origin": self._origin, "size": 0, "note": empty.note}
         head = engine.upsert(connection, tables.heads).values(**values, frontier=empty.frontier.to_bytes())
-        result = await connection.execute(head.on_conflict_do_nothing())
+        result = connection.execute(head.on_conflict_do_nothing())
         if result.rowcount == 1:
-            await connection.execute(insert(tables.checkpoints).values(**values))
+            connection.execute(insert(tables.checkpoints).values(**values))
 
-    async def _current(self, connection: AsyncConnection) -> Head:
+    def _current(self, connection: Connection) -> Head:
         """The head to go on from, with the log locked for this transaction.
 
         Somebody else's head is taken over only if our key signed it and it lies ahead: whoever can write the
         database but has no key can neither make us sign a forged tree nor have us forget a part of the log.
         """
-        columns = select(tables.heads).where(tables.heads.c.origin == self._origin).with_for_update()
-        row = (await connection.execute(columns)).one_or_none()
+        row = connection.execute(_LOCK_HEAD, {"log": self._origin}).one_or_none()
         if row is None:
             raise self._broken("has no signed head any more")
         if row.note == self._head.note:
@@ -211,13 +213,19 @@ class Writer:
             raise self._broken(f"was set back to {checkpoint.size} records from {self._head.frontier.size}")
         return Head(frontier, row.note)
 
-    async def _whole(self, connection: AsyncConnection) -> None:
+    def _first(self, connection: Connection) -> Head:
+        self._found(connection)
+        head = self._current(connection)
+        self._whole(connection, head)
+        return head
+
+    def _whole(self, connection: Connection, head: Head) -> None:
         """Nothing may be missing at the end of the log, and nothing stand behind it unsigned."""
         last = select(tables.records.c.idx).where(tables.records.c.origin == self._origin)
-        newest = (await connection.execute(last.order_by(tables.records.c.idx.desc()).limit(1))).scalar()
+        newest = connection.execute(last.order_by(tables.records.c.idx.desc()).limit(1)).scalar()
         found = 0 if newest is None else newest + 1
-        if found != self._head.frontier.size:
-            raise self._broken(f"ends after {found} records, but {self._head.frontier.size} were signed")
+        if found != head.frontier.size:
+            raise self._broken(f"ends after {found} records, but {head.frontier.size} were signed")
 
     def _broken(self, what: str) -> StoreError:
         return StoreError(
