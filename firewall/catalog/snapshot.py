@@ -92,6 +92,7 @@ class Function:
     body: str = ""  # SQL and PL/pgSQL only
     kind: str = "function"  # function, procedure, aggregate, window
     returns: str = ""
+    columns: tuple[str, ...] = ()  # names of OUT and TABLE arguments, which are the result's columns
 
     @property
     def qualified(self) -> str:

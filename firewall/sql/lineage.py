@@ -1,0 +1,102 @@
+"""Column lineage of one query: which base columns reach the client, and which are only tested.
+
+sqlglot reads the statement; names are then bound as Postgres binds them (`lineage_scope`), because
+sqlglot's own resolution serves many dialects at once. The rule that everything here obeys: every base
+column that the statement names is in `reaches` or in `tested`, and where that cannot be promised there is
+no lineage at all (None), so that the caller takes every column of every relation to reach the client.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from firewall.sql.analysis import Facts, Output, Source
+from firewall.sql.lineage_agree import identifier, parse
+from firewall.sql.lineage_query import Queries
+from firewall.sql.lineage_relations import Relations, Shape
+from firewall.sql.lineage_scope import Doubt, Field, renamed, union
+
+if TYPE_CHECKING:
+    from firewall.catalog.snapshot import Snapshot
+
+KEPT_SNAPSHOTS = 4  # a worker judges against one, or two while the catalog is being refreshed
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """What a query shows and what it tests; pairs are (`schema.relation`, column).
+
+    outputs: the result's columns in order, each with what feeds it; for a write without RETURNING the
+        columns that it writes. A view's column stands beside the base columns behind it, and a table's
+        beside those of the tables that inherit from it.
+    reaches: all that feeds an output, or is copied into a relation.
+    tested: all else that the statement names, or that views behind it test.
+    relations: all that are read or written, behind views too.
+    """
+
+    outputs: tuple[Output, ...]
+    reaches: frozenset[tuple[str, str]]
+    tested: frozenset[tuple[str, str]]
+    relations: frozenset[str]
+
+
+def trace(sql: str, snapshot: Snapshot, facts: Facts) -> Lineage | None:
+    """The lineage of one statement (SELECT, VALUES, TABLE, CREATE … AS, or a write); None if in doubt."""
+    if not facts.lexing_safe:
+        return None
+    try:
+        queries = Queries(
+            _relations(snapshot), facts.search_path, facts.temporary, facts.database or snapshot.database
+        )
+        fields = _fields(queries, parse(sql))
+    except (Doubt, RecursionError):
+        return None
+    except Exception:  # noqa: BLE001 — whatever a parser's tree surprises us with is not understood
+        return None
+    reaches = union(field.sources for field in fields) | queries.kept
+    return Lineage(
+        outputs=tuple(_output(field) for field in fields),
+        reaches=reaches,
+        tested=frozenset(queries.mentioned) - reaches,
+        relations=frozenset(queries.read),
+    )
+
+
+def _fields(queries: Queries, tree: exp.Expr) -> tuple[Field, ...]:
+    if not isinstance(tree, exp.Create):
+        return queries.rows(tree, None, {}).fields
+    query = tree.args.get("expression")
+    if tree.kind not in ("TABLE", "VIEW") or not isinstance(query, exp.Expr):
+        raise Doubt
+    fields = queries.rows(query, None, {}).fields
+    named = [identifier(c) for c in tree.this.expressions] if isinstance(tree.this, exp.Schema) else []
+    return renamed(fields, named)
+
+
+def _output(field: Field) -> Output:
+    return Output(field.name, tuple(Source(*pair) for pair in sorted(field.sources)))
+
+
+def _trace_view(relations: Relations, definition: str) -> Shape:
+    """A view's query; pg_get_viewdef wrote it, so that only pg_catalog's names stand there unqualified."""
+    queries = Queries(relations, ("pg_catalog",), frozenset(), relations.snapshot.database)
+    fields = queries.rows(parse(definition), None, {}).fields
+    tested = queries.mentioned - union(field.sources for field in fields)
+    return Shape(fields, frozenset(tested), frozenset(queries.read))
+
+
+_known: list[Relations] = []
+
+
+def _relations(snapshot: Snapshot) -> Relations:
+    """Kept for the latest snapshots: by identity, since equal versions may hide other estimates."""
+    for known in _known:
+        if known.snapshot is snapshot:
+            return known
+    made = Relations(snapshot, _trace_view)
+    _known.append(made)
+    del _known[:-KEPT_SNAPSHOTS]
+    return made

@@ -1,0 +1,162 @@
+"""What an expression's value is made of: the base columns that somebody who sees it learns about.
+
+Every operator, function and CASE passes on all that goes in, conditions included: a truth value of
+`email LIKE 'a%'` is knowledge of the e-mail. Only what orders, partitions or counts is tested.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from firewall.sql.lineage_agree import identifier, keyword
+from firewall.sql.lineage_scope import NOTHING, Doubt, Scope, Sources, union
+
+if TYPE_CHECKING:
+    from firewall.sql.lineage_query import Queries
+
+QUERIES = (exp.Select, exp.SetOperation, exp.Subquery, exp.Values)
+
+# these hold no columns: names of types, units and places, and constants
+LEAVES: tuple[type[exp.Expr], ...] = (
+    *(exp.Literal, exp.Null, exp.Boolean, exp.Var, exp.DataType, exp.ByteString, exp.RawString),
+    *(exp.BitString, exp.HexString, exp.National, exp.Parameter, exp.JSONPath),
+)
+
+PASSES: tuple[type[exp.Expr], ...] = (
+    *(exp.Func, exp.Binary, exp.Unary, exp.Between, exp.In, exp.Any, exp.All, exp.Tuple, exp.Bracket),
+    *(exp.Slice, exp.AtTimeZone, exp.Interval, exp.Distinct, exp.Variadic, exp.JSONKeyValue, exp.Where),
+    *(exp.IgnoreNulls, exp.RespectNulls, exp.Ordered, exp.Rollup, exp.Cube, exp.GroupingSets),
+    *(exp.Limit, exp.Offset, exp.Fetch, exp.TableSample, exp.LimitOptions),
+)
+
+
+def value(queries: Queries, node: exp.Expr, scope: Scope) -> Sources:
+    """The base columns that feed the value; every column named on the way is noted as mentioned."""
+    match node:
+        case exp.Column():
+            return queries.mention(column(node, scope))
+        case exp.Parameter() if not isinstance(node.this, exp.Literal):
+            raise Doubt  # `@ x` is an operator
+        case exp.Count():
+            return _count(queries, node, scope)
+        case exp.Exists():
+            if node.args.get("expression"):
+                raise Doubt
+            return queries.rows(node.this, scope, scope.ctes).conditions
+        case exp.Select() | exp.SetOperation() | exp.Subquery() | exp.Values():
+            rows = queries.rows(node, scope, scope.ctes)
+            # whether a scalar subquery has a row shows like a CASE
+            return queries.mention(rows.sources | rows.conditions)
+        case exp.Dot():
+            return _dot(queries, node, scope)
+        case exp.Kwarg():
+            return value(queries, node.expression, scope)
+        case exp.Collate():
+            return value(queries, node.this, scope)
+        case exp.Lambda():
+            return _arrow(queries, node, scope)
+        case exp.Window():
+            only(node, "this", "partition_by", "order", "spec", "alias", "over")
+            window(queries, node, scope)
+            return value(queries, node.this, scope)
+        case exp.Filter():
+            shown = value(queries, node.expression, scope)
+            inner = value(queries, node.this, scope)
+            return inner if isinstance(node.this, exp.Count) else inner | shown
+        case exp.WithinGroup():
+            ordered = node.expression
+            return value(queries, node.this, scope) | union(
+                value(queries, key, scope) for key in ordered.expressions
+            )
+        case exp.Order():  # of an aggregate's input
+            for key in node.expressions:
+                value(queries, key, scope)
+            return value(queries, node.this, scope)
+        case _ if isinstance(node, LEAVES):
+            return NOTHING
+        case _ if isinstance(node, PASSES):
+            return _parts(queries, node, scope)
+        case _:
+            raise Doubt
+
+
+def column(node: exp.Column, scope: Scope) -> Sources:
+    """The base columns that a column or whole-row reference reads."""
+    only(node, "this", "table", "db")
+    table, schema = node.args.get("table"), node.args.get("db")
+    qualifier = identifier(table) if table else ""
+    within = identifier(schema) if schema else ""
+    if isinstance(node.this, exp.Star):
+        return scope.range(qualifier, within).whole
+    if keyword(node):
+        return NOTHING
+    name = identifier(node.this)
+    return scope.qualified(qualifier, name, within) if qualifier else scope.column(name)
+
+
+def window(queries: Queries, node: exp.Window, scope: Scope) -> None:
+    """Partition, order and frame of a window decide which rows are looked at: tested."""
+    for key in node.args.get("partition_by") or ():
+        value(queries, key, scope)
+    order, frame = node.args.get("order"), node.args.get("spec")
+    if order:
+        for key in order.expressions:
+            value(queries, key, scope)
+    if frame:
+        for bound in (frame.args.get("start"), frame.args.get("end")):
+            if isinstance(bound, exp.Expr):
+                value(queries, bound, scope)
+
+
+def only(node: exp.Expr, *known: str) -> None:
+    """`Doubt` if the node says anything beside these."""
+    if any(said and name not in known for name, said in node.args.items()):
+        raise Doubt
+
+
+def bare(node: exp.Expr) -> exp.Expr:
+    """The expression inside any parentheses."""
+    while isinstance(node, exp.Paren):
+        node = node.this
+    return node
+
+
+def _count(queries: Queries, node: exp.Count, scope: Scope) -> Sources:
+    """count() tells how many, not what; unless somebody has a function of that name."""
+    if isinstance(node.this, exp.Star):
+        only(node, "this", "big_int")
+        return NOTHING
+    counted = _parts(queries, node, scope)
+    one = not node.expressions and not isinstance(node.parent, exp.Dot)
+    return NOTHING if one and not queries.relations.has_own("count") else counted
+
+
+def _dot(queries: Queries, node: exp.Dot, scope: Scope) -> Sources:
+    left, right = node.this, node.expression
+    if isinstance(right, exp.Func):  # a function by its full name
+        while isinstance(left, exp.Dot):
+            identifier(left.expression)
+            left = left.this
+        identifier(left)
+        return value(queries, right, scope)
+    if isinstance(right, (exp.Identifier, exp.Star)):  # of a composite value; taken whole
+        return value(queries, left, scope)
+    raise Doubt
+
+
+def _arrow(queries: Queries, node: exp.Lambda, scope: Scope) -> Sources:
+    """`f(data -> 'key')`, which sqlglot takes for a lambda: its parameter is a column."""
+    names = [scope.column(identifier(parameter)) for parameter in node.expressions]
+    return queries.mention(union(names)) | value(queries, node.this, scope)
+
+
+def _parts(queries: Queries, node: exp.Expr, scope: Scope) -> Sources:
+    found: list[Sources] = []
+    for part in node.args.values():
+        if isinstance(part, list):
+            found.extend(value(queries, p, scope) for p in part if isinstance(p, exp.Expr))
+        elif isinstance(part, exp.Expr):
+            found.append(value(queries, part, scope))
+    return union(found)

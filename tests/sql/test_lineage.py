@@ -1,0 +1,201 @@
+"""Lineage: what reaches the client and what is only tested, statement by statement."""
+
+from __future__ import annotations
+
+import pytest
+
+from firewall.catalog.snapshot import Column, Function, Relation, RelationKind, Snapshot
+from firewall.sql.analysis import Facts
+from firewall.sql.lineage import Lineage, trace
+
+
+def table(name, columns, *, kind=RelationKind.TABLE, **more):
+    numbered = tuple(Column(column, "text", n) for n, column in enumerate(columns.split(), 1))
+    return Relation("public", name, kind, numbered, **more)
+
+
+SHOP = Snapshot(
+    "shop-1",
+    "shop",
+    180000,
+    relations=(
+        table("customers", "id name email phone city created_at"),
+        table("orders", "id customer_id status placed_at"),
+        table("order_items", "order_id line product_id quantity unit_price"),
+        table("payments", "id order_id card_number card_holder amount paid_at"),
+        table("parent", "a b", children=("public.child",)),
+        table("child", "a b c"),
+        table(
+            "contacts",
+            "who mail",
+            kind=RelationKind.VIEW,
+            definition="SELECT customers.name AS who, customers.email AS mail "
+            "FROM public.customers WHERE customers.phone IS NOT NULL",
+        ),
+        table(
+            "mails",
+            "mail",
+            kind=RelationKind.MATERIALIZED,
+            definition="SELECT contacts.mail FROM public.contacts",
+        ),
+        table("broken", "x", kind=RelationKind.VIEW, definition="SELECT FROM WHERE"),
+        table(
+            "narrow", "x y", kind=RelationKind.VIEW, definition="SELECT customers.id FROM public.customers"
+        ),
+        table("itself", "x", kind=RelationKind.VIEW, definition="SELECT itself.x FROM public.itself"),
+        Relation("other", "customers", RelationKind.TABLE, (Column("secret", "text", 1),)),
+    ),
+    functions=(
+        Function("pg_catalog", "jsonb_each", "c", "immutable", 1, 1, columns=("key", "value")),
+        Function("pg_catalog", "regexp_split_to_table", "c", "immutable", 2, 2, returns="SETOF text"),
+        Function("public", "all_of", "sql", "stable", 0, 0, returns="SETOF record"),
+        Function("public", "buyers", "sql", "stable", 0, 0, returns="SETOF public.orders"),
+    ),
+)
+FACTS = Facts(database="shop")
+
+
+def lineage(sql, facts=FACTS) -> Lineage:
+    found = trace(sql, SHOP, facts)
+    assert found is not None, sql
+    return found
+
+
+def short(pairs):
+    return " ".join(sorted(f"{relation.removeprefix('public.')}.{column}" for relation, column in pairs))
+
+
+CUSTOMER = "customers.city customers.created_at customers.email customers.id customers.name customers.phone"
+
+CASES = [
+    # plain columns, filters and order
+    ("SELECT id FROM customers", "customers.id", ""),
+    ("SELECT NAME FROM CUSTOMERS", "customers.name", ""),
+    ("SELECT customers.name FROM public.customers", "customers.name", ""),
+    ("SELECT public.customers.name FROM public.customers", "customers.name", ""),
+    (
+        "SELECT id FROM customers WHERE email LIKE 'a%' ORDER BY city",
+        "customers.id",
+        "customers.city customers.email",
+    ),
+    ("SELECT id AS email FROM customers ORDER BY email", "customers.id", "customers.email"),
+    ("SELECT id FROM customers ORDER BY 1", "customers.id", ""),
+    (
+        "SELECT id FROM customers LIMIT (SELECT max(quantity) FROM order_items)",
+        "customers.id",
+        "order_items.quantity",
+    ),
+    ("SELECT DISTINCT ON (email) id FROM customers", "customers.id", "customers.email"),
+    ("SELECT city FROM customers GROUP BY city HAVING max(email) > 'b'", "customers.city", "customers.email"),
+    ("SELECT 1 FROM customers GROUP BY ROLLUP (city), CUBE (name)", "", "customers.city customers.name"),
+    ("SELECT id FROM customers FOR UPDATE OF customers SKIP LOCKED", "customers.id", ""),
+    ("SELECT id FROM customers TABLESAMPLE SYSTEM (10) FETCH FIRST 2 ROWS ONLY", "customers.id", ""),
+    ("SELECT ctid FROM customers", "customers.ctid", ""),
+    # whole rows
+    ("SELECT * FROM customers", CUSTOMER, ""),
+    ("TABLE customers", CUSTOMER, ""),
+    ("SELECT c.* FROM customers c", CUSTOMER, ""),
+    ("SELECT c FROM customers c", CUSTOMER, ""),
+    ("SELECT (c).* FROM customers c", CUSTOMER, ""),
+    ("SELECT row_to_json(c) FROM customers c", CUSTOMER, ""),
+    ("SELECT to_jsonb(customers) - 'email' FROM customers", CUSTOMER, ""),
+    ("SELECT (c).email FROM customers c", CUSTOMER, ""),
+    ("SELECT count(c.*) FROM customers c", "", CUSTOMER),
+    ("SELECT customers FROM (SELECT customers FROM customers) customers", CUSTOMER, ""),
+    # values that tell
+    ("SELECT email LIKE 'a%' FROM customers", "customers.email", ""),
+    ("SELECT CASE WHEN email = 'x' THEN 1 END FROM customers", "customers.email", ""),
+    ("SELECT 'x' IN (SELECT email FROM customers)", "customers.email", ""),
+    ("SELECT EXISTS (SELECT 1 FROM customers WHERE email = 'x')", "customers.email", ""),
+    ("SELECT (SELECT 1 WHERE email = 'x') FROM customers", "customers.email", ""),
+    ("SELECT ARRAY(SELECT email FROM customers)", "customers.email", ""),
+    ("SELECT sum(id) FILTER (WHERE email = 'x') FROM customers", "customers.email customers.id", ""),
+    ("SELECT jsonb_typeof(email -> 'k') FROM customers", "customers.email", ""),
+    ("SELECT max(email), array_agg(phone) FROM customers", "customers.email customers.phone", ""),
+    ("SELECT string_agg(email, ',' ORDER BY name) FROM customers", "customers.email", "customers.name"),
+    ("SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY amount) FROM payments", "payments.amount", ""),
+    (
+        "SELECT lag(amount) OVER (PARTITION BY order_id ORDER BY paid_at) FROM payments",
+        "payments.amount",
+        "payments.order_id payments.paid_at",
+    ),
+    # values that do not
+    ("SELECT count(*) FROM customers WHERE email = 'x'", "", "customers.email"),
+    ("SELECT count(email), count(DISTINCT phone) FROM customers", "", "customers.email customers.phone"),
+    ("SELECT rank() OVER (ORDER BY amount) FROM payments", "", "payments.amount"),
+    ("SELECT current_user, user, $1::int, now()", "", ""),
+    # joins
+    (
+        "SELECT c.name FROM customers c JOIN orders o ON o.customer_id = c.id",
+        "customers.name",
+        "customers.id orders.customer_id",
+    ),
+    ("SELECT id FROM customers JOIN orders USING (id)", "customers.id orders.id", ""),
+    ("SELECT status FROM customers NATURAL JOIN orders", "orders.status", "customers.id orders.id"),
+    ("SELECT x FROM (customers c JOIN orders o ON true) AS j (x)", "customers.id", ""),
+    (
+        "SELECT s.y FROM customers c, LATERAL (SELECT c.email || o.status AS y FROM orders o) s",
+        "customers.email orders.status",
+        "",
+    ),
+    ("SELECT key FROM customers, jsonb_each(email)", "customers.email", ""),
+    ("SELECT g FROM generate_series(1, 3) g", "", ""),
+    ("SELECT w FROM customers, regexp_split_to_table(name, ' ') w", "customers.name", ""),
+    ("SELECT status FROM buyers()", "", ""),
+    ("SELECT x.a FROM customers, json_to_record(email) AS x (a int)", "customers.email", ""),
+    # queries in queries
+    (
+        "WITH x AS (SELECT email e, id FROM customers) SELECT id FROM x WHERE e = 'a'",
+        "customers.id",
+        "customers.email",
+    ),
+    ("WITH customers AS (SELECT id FROM customers) SELECT * FROM customers", "customers.id", ""),
+    (
+        (
+            "WITH RECURSIVE r (n, m) AS (SELECT id, email FROM customers UNION ALL SELECT m, n FROM r) "
+            "SELECT n FROM r"
+        ),
+        "customers.email customers.id",
+        "",
+    ),
+    ("SELECT max FROM (SELECT max(email) FROM customers) s", "customers.email", ""),
+    ("SELECT id FROM (SELECT * FROM customers) s", "customers.id", ""),
+    ("SELECT count(*) FROM (SELECT DISTINCT email FROM customers) s", "", "customers.email"),
+    ("SELECT id FROM customers EXCEPT SELECT id FROM orders", "customers.id orders.id", ""),
+    (
+        "SELECT city FROM customers UNION ALL SELECT status FROM orders ORDER BY city",
+        "customers.city orders.status",
+        "",
+    ),
+    ("VALUES (1, (SELECT email FROM customers))", "customers.email", ""),
+    (
+        "SELECT name FROM customers c WHERE EXISTS (SELECT FROM orders o WHERE o.customer_id = c.id)",
+        "customers.name",
+        "customers.id orders.customer_id",
+    ),
+    # what stands behind
+    ("SELECT who FROM contacts", "contacts.who customers.name", "customers.phone"),
+    ("SELECT mail FROM mails", "contacts.mail customers.email mails.mail", "customers.phone"),
+    ("SELECT a FROM parent", "child.a parent.a", ""),
+    # writes
+    ("INSERT INTO orders (status) SELECT email FROM customers RETURNING id", "customers.email orders.id", ""),
+    (
+        "INSERT INTO orders (status) SELECT email FROM customers WHERE city = 'x'",
+        "customers.email",
+        "customers.city",
+    ),
+    (
+        "UPDATE orders SET status = email FROM customers c WHERE c.id = customer_id RETURNING orders.id",
+        "customers.email orders.id",
+        "customers.id orders.customer_id",
+    ),
+    ("DELETE FROM customers WHERE id = 1 RETURNING email", "customers.email", "customers.id"),
+    ("WITH d AS (DELETE FROM customers RETURNING *) SELECT phone FROM d", "customers.phone", ""),
+    ("CREATE TABLE x AS SELECT email AS q FROM customers", "customers.email", ""),
+]
+
+
+@pytest.mark.parametrize(("sql", "reaches", "tested"), CASES, ids=[case[0] for case in CASES])
+def test_what_reaches_the_client_and_what_is_tested(sql, reaches, tested):
+    found = lineage(sql)
+    assert (short(found.reaches), short(found.tested)) == (reaches, tested)
