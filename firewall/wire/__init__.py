@@ -84,6 +84,7 @@ from firewall.wire.startup import (
     StartupMessage,
     StartupPacket,
     agreed_minor,
+    cancel_key_length,
     decode_startup,
     negotiate,
 )
@@ -159,6 +160,7 @@ __all__ = [
     "TextError",
     "Verifier",
     "agreed_minor",
+    "cancel_key_length",
     "certificate_binding",
     "decode_backend",
     "decode_frontend",

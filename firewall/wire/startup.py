@@ -190,6 +190,11 @@ def agreed_minor(message: StartupMessage) -> int:
     return min(message.minor, NEWEST_MINOR)
 
 
+def cancel_key_length(minor: int) -> int:
+    """How long a key to give a client that speaks 3.`minor`: libpq refuses more than 4 bytes before 3.2."""
+    return 32 if minor >= 2 else 4
+
+
 def _parameters(read: Body) -> tuple[tuple[str, str], ...]:
     parameters: list[tuple[str, str]] = []
     while name := read.text():
