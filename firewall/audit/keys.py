@@ -83,6 +83,7 @@ class SigningKey:
     """The private half. Its text form is shown by `encoded` alone, for the key file."""
 
     name: str
+    # INVARIANT: 10. secrets reach no log or error: the seed is in no repr
     seed: bytes = field(repr=False)
     _private: Ed25519PrivateKey = field(init=False, repr=False, compare=False)
 
