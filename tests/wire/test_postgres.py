@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import select
 import socket
+import ssl
 import struct
 import threading
 from contextlib import contextmanager
@@ -11,6 +13,10 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from psycopg import conninfo, pq, sql
 
 from firewall import wire
@@ -234,11 +240,12 @@ def test_verifiers_are_postgres_own(postgres, password):
 class Door(threading.Thread):
     """Lets one libpq client in over loopback: start-up, then `ask`, then ready and the end."""
 
-    def __init__(self, ask: Callable[[Door], None]) -> None:
+    def __init__(self, ask: Callable[[Door], None], tls: ssl.SSLContext | None = None) -> None:
         super().__init__(daemon=True)
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.ask = ask
+        self.tls = tls
         self.framer = wire.Framer(LIMIT)
         self.startup = wire.StartupMessage(0, 0)
         self.failure: Exception | None = None
@@ -255,6 +262,7 @@ class Door(threading.Thread):
                 self.say(wire.AuthenticationOk(), key, wire.ReadyForQuery("I"))
                 while self.connection.recv(4096):
                     pass
+                self.connection.close()
         except Exception as failure:  # noqa: BLE001  # handed to the test's own thread
             self.failure = failure
 
@@ -277,6 +285,10 @@ class Door(threading.Thread):
             match cut and wire.decode_startup(cut.raw):
                 case None:
                     continue
+                case wire.SSLRequest() if self.tls:
+                    assert cut.rest == b""
+                    self.connection.sendall(b"S")
+                    self.connection = self.tls.wrap_socket(self.connection, server_side=True)
                 case wire.StartupMessage() as startup:
                     self.startup = startup
                     break
@@ -287,11 +299,12 @@ class Door(threading.Thread):
             self.say(answer)
 
 
-def scram_with(verifier: wire.Verifier) -> Callable[[Door], None]:
+def scram_with(verifier: wire.Verifier, binding: bytes | None = None) -> Callable[[Door], None]:
     def ask(door: Door) -> None:
-        door.say(wire.AuthenticationSASL(wire.offered(None)))
+        door.say(wire.AuthenticationSASL(wire.offered(binding)))
         initial = wire.SASLInitialResponse.decode(door.hear().body)
-        server = wire.ScramServer(verifier, mechanism=initial.mechanism)
+        assert ("PLUS" in initial.mechanism) == (binding is not None)
+        server = wire.ScramServer(verifier, mechanism=initial.mechanism, binding=binding)
         assert initial.data is not None
         door.say(wire.AuthenticationSASLContinue(server.first(initial.data)))
         answer = wire.SASLResponse.decode(door.hear().body)
@@ -328,6 +341,27 @@ def test_libpq_signs_in_by_scram(password):
     door.join(20)
     assert door.failure is None
     assert door.startup.get("user") == "agent"
+
+
+@pytest.mark.parametrize("algorithm", [hashes.SHA256(), hashes.SHA384()], ids=lambda hashed: hashed.name)
+def test_libpq_binds_to_our_certificate(tmp_path, algorithm):
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    start = dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)
+    built = x509.CertificateBuilder(name, name, key.public_key(), 1, start, start + dt.timedelta(days=1))
+    certificate = built.sign(key, algorithm)
+    pem = tmp_path / "server.pem"
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    pem.write_bytes(secret + certificate.public_bytes(Encoding.PEM))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(pem)
+    binding = wire.certificate_binding(certificate.public_bytes(Encoding.DER))
+    door = Door(scram_with(wire.Verifier.of("pencil", b"0123456789abcdef"), binding), tls)
+    connection = knock(door, "pencil", sslmode="require", channel_binding="require")
+    assert connection.status == pq.ConnStatus.OK, connection.error_message
+    connection.finish()
+    door.join(20)
+    assert door.failure is None
 
 
 def test_libpq_with_the_wrong_password_does_not():
