@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from heapq import heappop, heappush
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -190,6 +191,9 @@ class _Log:
     # the tree cannot be followed any further
     lost: bool = False
     early: dict[int, StoredRecord] = field(default_factory=dict)
+    # indexes of `early`, smallest first; those that were taken since are still in it
+    waiting: list[int] = field(default_factory=list)
+    highest: int = -1
     gone: set[int] = field(default_factory=set)
     seen: dict[bytes, int] = field(default_factory=dict)
 
@@ -198,7 +202,7 @@ class _Log:
         expected = self.by_hash.size
         if row.index == expected:
             if self.early:
-                self._flaw(Flaw.REORDERED, row, f"it stands behind record {max(self.early)}")
+                self._flaw(Flaw.REORDERED, row, f"it stands behind record {self.highest}")
             self._take(row)
             self._drain()
         elif row.index in self.gone:
@@ -208,6 +212,8 @@ class _Log:
             self._flaw(Flaw.DUPLICATED, row, "there are two records with this index")
         else:
             self.early[row.index] = row
+            heappush(self.waiting, row.index)
+            self.highest = max(self.highest, row.index)
             if len(self.early) > MEMORY:
                 self._give_up()
 
@@ -239,7 +245,9 @@ class _Log:
 
     def _give_up(self) -> None:
         """What was waited for is not coming: go on behind the gap, without the tree."""
-        start, end = self.by_hash.size, min(self.early)
+        start, end = self.by_hash.size, heappop(self.waiting)
+        while end not in self.early:
+            end = heappop(self.waiting)
         many = end - start
         message = "there is no such record"
         if many > 1:
