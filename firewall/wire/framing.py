@@ -17,6 +17,8 @@ HEADER: Final = 5
 LONGEST: Final = 0x7FFF_FFFF
 """The length field is a signed Int32; what lies above is negative to Postgres."""
 
+# Measured on rows of 77 bytes: compiled, four shifts would be eight times as fast as this; interpreted, 1.4
+# times slower.
 _header: Final = Struct("!BI").unpack_from
 
 
@@ -175,10 +177,10 @@ class BackendCutter:
             at = start = end
         if at > size:
             self._passing = at - size
-            out.append(Bulk(data[start:size], begun))
+            out.append(Bulk(_cut(data, start, size), begun))
             return out
         if at > start:
-            out.append(Bulk(data[start:at], begun))
+            out.append(Bulk(_cut(data, start, at), begun))
         if at < size:
             self._buffer += data[at:]
         return out
@@ -188,6 +190,11 @@ class BackendCutter:
             out.append(Bulk(run, begun))
         self._broken = _refusal(code, length, self._limit, out)
         raise self._broken
+
+
+def _cut(data: bytes, start: int, end: int) -> bytes:
+    """A slice, or all of `data` itself: a chunk of rows alone is passed on without a copy."""
+    return data if start == 0 and end == len(data) else data[start:end]
 
 
 def _refusal(code: int, length: int, limit: int, before: list[Frame | Bulk]) -> BrokenFraming:
