@@ -1,0 +1,97 @@
+"""What a text would do: the one entrance of this room.
+
+`analyse` never raises and never calls a dangerous statement harmless: what is not understood is an `unknown`
+effect with the reason in words. Postgres's grammar is the authority on everything that is named; sqlglot's
+lineage makes the columns precise where it can follow.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from firewall.sql import calls, grammar, opened, queries, reviewed, sessions, utility, writes
+from firewall.sql.analysis import Analysis, Effect, GrammarError, Kind, Statement, unknown
+from firewall.sql.names import Scope
+from firewall.sql.walk import TooLarge, Walk
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from firewall.catalog.snapshot import Snapshot
+    from firewall.sql.analysis import Facts
+    from firewall.sql.grammar import Parsed
+    from firewall.sql.walk import Handler
+
+
+def _by_row(kind: str) -> Handler:
+    return lambda walk, node, scope: utility.by_row(walk, kind, node, scope)
+
+
+HANDLERS: Mapping[str, Handler] = {
+    **{kind: _by_row(kind) for kind, name in grammar.NODES.items() if name.endswith("_stmt")},
+    **queries.HANDLERS,
+    **calls.HANDLERS,
+    **writes.HANDLERS,
+    **utility.HANDLERS,
+    **opened.HANDLERS,
+    **sessions.HANDLERS,
+}
+
+
+def analyse(sql: str, snapshot: Snapshot, facts: Facts) -> Analysis:
+    """What the text would do in this database, in a session of which these facts are true. Never raises."""
+    # INVARIANT: 3. What is not understood is `unknown`; there is no path that leaves an effect out.
+    if not facts.lexing_safe:
+        return unknown("the session's settings change how texts are read", sql, facts)
+    try:
+        parsed = grammar.parse(sql)
+        if isinstance(parsed, grammar.TooHard):
+            return unknown(parsed.reason, sql, facts)
+        if isinstance(parsed, GrammarError):
+            return Analysis(error=parsed, after=facts)
+        return _statements(parsed, snapshot, facts)
+    except TooLarge:
+        return unknown("the text sets off more than is analysed", sql, facts)
+    except RecursionError:
+        return unknown("the text nests too deeply", sql, facts)
+    except Exception as error:  # noqa: BLE001 - a bug here may cost a hold, never a passage
+        return unknown(f"the analysis failed ({type(error).__name__})", sql, facts)
+
+
+def _loses_names(effect: Effect, missing: Mapping[str, None]) -> bool:
+    """Whether what runs can change settings that are not in the text. A name that is missing runs nothing."""
+    match effect.kind:
+        case Kind.CODE:
+            return True
+        case Kind.EXECUTE:
+            return not effect.object.startswith("pg_catalog.") or reviewed.danger(effect.object[11:]) is None
+        case Kind.UNKNOWN:
+            return effect.object not in missing and f"{effect.object}()" not in missing
+        case _:
+            return False
+
+
+def _statements(parsed: tuple[Parsed, ...], snapshot: Snapshot, facts: Facts) -> Analysis:
+    statements: list[Statement] = []
+    missing: dict[str, None] = {}
+    volatile = False
+    after = facts
+    for one in parsed:
+        walk = Walk(snapshot, HANDLERS, after, sql=one.sql)
+        walk.visit(one.kind, one.tree, Scope(path=after.search_path, temporary=after.temporary))
+        effects = walk.collected()
+        if any(_loses_names(effect, walk.missing) for effect in effects):
+            walk.lose_names()
+        statements.append(
+            Statement(
+                sql=one.sql,
+                node=grammar.node_name(one.kind),
+                effects=effects,
+                opaque=walk.opaque,
+                fingerprint=grammar.fingerprint(one.sql),
+            )
+        )
+        missing |= walk.missing
+        volatile = volatile or walk.volatile
+        after = walk.after
+    return Analysis(tuple(statements), missing=tuple(missing), after=after, volatile=volatile)

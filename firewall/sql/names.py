@@ -1,0 +1,132 @@
+"""Which relations and functions a name can mean, as Postgres looks names up (manual 5.10, 10.3).
+
+Where the session's search path cannot be known every schema is possible, and all matches are taken: what
+follows must hold for the worst of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from firewall.catalog.snapshot import Relation, RelationKind
+from firewall.sql.reviewed import SECRET_RELATIONS, SYSTEM_SCHEMAS
+
+if TYPE_CHECKING:
+    from firewall.catalog.snapshot import Function, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What surrounds a node: where names are looked up, and on whose behalf it runs.
+
+    ctes: names of WITH queries in scope. path: as in Facts; None is any schema. temporary: as in Facts.
+    via: what set it off, if the text itself does not name it. body: inside a function's, view's or rule's
+    own text, where the session's temporary names cannot be meant for relations bound at creation.
+    """
+
+    path: tuple[str, ...] | None
+    temporary: frozenset[str] = frozenset()
+    ctes: frozenset[str] = frozenset()
+    via: str = ""
+    depth: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A possibly qualified name, as the grammar folded it."""
+
+    schema: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}" if self.schema else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Everything that a name can mean. None of both: nothing that the catalog has."""
+
+    relations: tuple[Relation, ...] = field(default=())
+    temporary: bool = False
+
+
+def of_range_var(node: dict[str, object]) -> Name:
+    """The name in a RangeVar; a database's name before it is dropped, it can only be the current one."""
+    return Name(str(node.get("schemaname", "")), str(node.get("relname", "")))
+
+
+def of_strings(parts: tuple[str, ...]) -> Name:
+    """The name in a list of strings, the last one being the object's own."""
+    return Name(parts[-2] if len(parts) > 1 else "", parts[-1] if parts else "")
+
+
+def _is_temporary_schema(schema: str) -> bool:
+    return schema == "pg_temp" or schema.startswith(("pg_temp_", "pg_toast_temp"))
+
+
+def path_of(scope: Scope, snapshot: Snapshot) -> tuple[str, ...]:
+    """The schemas to look in, in order, `pg_catalog` included; all of them when the path is unknown."""
+    if scope.path is None:
+        return ("pg_catalog", *(schema for schema in snapshot.by_name if schema != "pg_catalog"))
+    return scope.path if "pg_catalog" in scope.path else ("pg_catalog", *scope.path)
+
+
+def _system(schema: str, name: str) -> Relation:
+    return Relation(schema=schema, name=name, kind=RelationKind.TABLE, columns=())
+
+
+def find_relations(name: Name, scope: Scope, snapshot: Snapshot) -> Found:
+    """The relations that the name can mean. Names in a temporary schema mean anything at all."""
+    if name.schema:
+        if _is_temporary_schema(name.schema):
+            return Found(temporary=True)
+        relation = snapshot.by_name.get(name.schema, {}).get(name.name)
+        if relation is not None:
+            # a name that this session redefined no longer means what the snapshot says
+            return Found((relation,), temporary=str(name) in scope.temporary)
+        if _known_system(name.schema, name.name, snapshot):
+            return Found((_system(name.schema, name.name),))
+        return Found(temporary=str(name) in scope.temporary)
+    temporary = name.name in scope.temporary
+    found = []
+    for schema in path_of(scope, snapshot):
+        relation = snapshot.by_name.get(schema, {}).get(name.name)
+        if relation is None and _known_system(schema, name.name, snapshot):
+            relation = _system(schema, name.name)
+        if relation is not None:
+            found.append(relation)
+            if scope.path is not None:
+                break
+    return Found(tuple(found), temporary)
+
+
+def _known_system(schema: str, name: str, snapshot: Snapshot) -> bool:
+    if schema not in SYSTEM_SCHEMAS or schema in snapshot.by_name:
+        return schema == "pg_toast"
+    return schema == "information_schema" or name.startswith("pg_") or name in SECRET_RELATIONS
+
+
+def find_functions(name: Name, arguments: int, scope: Scope, snapshot: Snapshot) -> tuple[Function, ...]:
+    """Every function that the name can mean with so many arguments; -1 is any number of them.
+
+    Postgres weighs the candidates of all schemas in the path by their types, so none of them is left out.
+    """
+    candidates = snapshot.functions_by_name.get(name.name, ())
+    if name.schema:
+        schemas: tuple[str, ...] | None = (name.schema,)
+    elif scope.path is None:
+        schemas = None
+    else:
+        schemas = path_of(scope, snapshot)
+    return tuple(
+        function
+        for function in candidates
+        if (schemas is None or function.schema in schemas) and _takes(function, arguments)
+    )
+
+
+def _takes(function: Function, arguments: int) -> bool:
+    if arguments < 0 or function.arguments < 0:
+        return arguments < 0 or arguments >= function.required - 1
+    return function.required <= arguments <= function.arguments

@@ -1,0 +1,181 @@
+"""Statements around statements: EXPLAIN, COPY, cursors, PREPARE and EXECUTE, CREATE TABLE AS, CALL, DO."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import postgast
+from postgast import pg_query_pb2
+
+from firewall.sql import grammar
+from firewall.sql.analysis import Kind, ObjectType
+from firewall.sql.names import of_range_var
+from firewall.sql.queries import into
+from firewall.sql.walk import MAX_BODIES
+from firewall.sql.writes import written
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from firewall.sql.names import Scope
+    from firewall.sql.walk import Handler, Walk
+
+_OFF = frozenset({"off", "false", "0", "f", "n", "no", "of", "fa", "fal", "fals"})
+
+
+def inner(text: str, keyword: str) -> str:
+    """What follows the first `keyword` outside parentheses, as it is written; empty if there is none."""
+    token_type = pg_query_pb2.Token.Value(keyword)
+    data = text.encode()
+    depth = 0
+    for token in postgast.scan(text).tokens:
+        if token.token == pg_query_pb2.Token.ASCII_40:
+            depth += 1
+        elif token.token == pg_query_pb2.Token.ASCII_41:
+            depth -= 1
+        elif token.token == token_type and depth == 0:
+            return data[token.end :].decode().strip()
+    return ""
+
+
+def _option(node: dict[str, Any]) -> str | None:
+    """A DefElem's value as text; None when it has none."""
+    value = node.get("arg")
+    if value is None:
+        return None
+    ((kind, content),) = value.items()
+    match kind:
+        case "String":
+            return str(content.get("sval", ""))
+        case "Integer":
+            return str(content.get("ival", 0))
+        case "Boolean":
+            return str(content.get("boolval", False)).lower()
+        case _:
+            return ""
+
+
+def _explain(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
+    """With ANALYZE the statement runs. Without, it is planned: nothing is read but what the planner calls."""
+    analyze = False
+    for item in node.get("options", ()):
+        option = item["DefElem"]
+        if option.get("defname", "").lower() == "analyze":
+            value = _option(option)
+            analyze = analyze or value is None or value.lower() not in _OFF
+    query = node.get("query", {})
+    if analyze:
+        walk.value(query, scope)
+        return
+    planned = type(walk)(walk.snapshot, walk.handlers, walk.after, entered=walk.entered)
+    planned.value(query, scope)
+    walk.nodes += planned.nodes
+    walk.missing |= planned.missing
+    walk.volatile = walk.volatile or planned.volatile
+    for key, reads in planned.reads.items():
+        known = walk.reads.setdefault(key, type(reads)())
+        known.tested |= reads.columns | reads.tested
+    # the planner computes what it can: a function in the statement may run while it is planned
+    for effect in planned.effects:
+        if effect.type is not ObjectType.RELATION or effect.kind in {
+            Kind.UNKNOWN,
+            Kind.PRIVILEGE,
+            Kind.SERVER_IO,
+        }:
+            walk.effects[effect] = None
+            walk.opaque = walk.opaque or planned.opaque
+    walk.effect(Kind.SESSION, "explain_stmt", scope, ObjectType.STATEMENT)
+
+
+def _copy(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
+    if node.get("is_program"):
+        walk.effect(Kind.SERVER_IO, node.get("filename", ""), scope, ObjectType.PROGRAM)
+    elif node.get("filename"):
+        walk.effect(Kind.SERVER_IO, node["filename"], scope, ObjectType.FILE)
+    columns = tuple(sorted(grammar.strings(node.get("attlist")))) or ("*",)
+    if "relation" not in node:
+        before = set(walk.reads)
+        walk.value(node.get("query"), scope)
+        for name, via in [key for key in walk.reads if key not in before]:
+            walk.effect(Kind.COPY_OUT, name, replace(scope, via=via), columns=("*",))
+        if len(walk.reads) == len(before):
+            walk.effect(Kind.COPY_OUT, "copy_stmt", scope, ObjectType.STATEMENT)
+    elif node.get("is_from"):
+        written(walk, node["relation"], Kind.COPY_IN, scope, columns)
+        walk.value(node.get("whereClause"), scope)
+    else:
+        walk.visit("RangeVar", node["relation"], replace(scope, ctes=frozenset()))
+        for relation in walk.relations(of_range_var(node["relation"]), scope):
+            walk.effect(Kind.COPY_OUT, relation.qualified, scope, columns=columns)
+
+
+def _cursor(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
+    """What the cursor will read counts now; what FETCH brings was judged here."""
+    walk.value(node.get("query"), scope)
+    walk.effect(Kind.SESSION, "declare_cursor_stmt", scope, ObjectType.STATEMENT)
+
+
+def _create_as(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
+    walk.value(node.get("query"), scope)
+    into(walk, node.get("into", {}), scope)
+
+
+def _prepare(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
+    walk.volatile = True
+    walk.effect(Kind.SESSION, "prepare_stmt", scope, ObjectType.STATEMENT)
+    text = inner(walk.sql, "AS")
+    name = node.get("name", "")
+    kept = tuple((other, sql) for other, sql in walk.after.prepared if other != name)
+    walk.after = replace(walk.after, prepared=(*kept, (name, text)))
+    looked_up = type(walk)(walk.snapshot, walk.handlers, walk.after, entered=set())
+    looked_up.value(node.get("query"), scope)
+    walk.missing |= looked_up.missing
+
+
+def _execute(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
+    walk.volatile = True
+    name = node.get("name", "")
+    text = dict(walk.after.prepared).get(name)
+    walk.values(node.get("params"), scope)
+    parsed = grammar.parse(text) if text is not None else ()
+    if not isinstance(parsed, tuple) or len(parsed) != 1 or scope.depth > MAX_BODIES:
+        walk.unknown(f"there is no prepared statement `{name}` that could be read", name, scope)
+        return
+    outer, walk.sql = walk.sql, parsed[0].sql
+    walk.visit(parsed[0].kind, parsed[0].tree, replace(scope, depth=scope.depth + 1))
+    walk.sql = outer
+
+
+def _deallocate(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
+    walk.volatile = True
+    walk.effect(Kind.SESSION, "deallocate_stmt", scope, ObjectType.STATEMENT)
+    name = node.get("name", "")
+    kept = () if node.get("isall") else tuple(item for item in walk.after.prepared if item[0] != name)
+    walk.after = replace(walk.after, prepared=kept)
+
+
+def _call_procedure(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
+    before = len(walk.effects) + len(walk.reads)
+    walk.visit("FuncCall", node.get("funccall", {}), scope)
+    if len(walk.effects) + len(walk.reads) == before:
+        walk.effect(Kind.SESSION, "call_stmt", scope, ObjectType.STATEMENT)
+
+
+def _do(walk: Walk, _node: dict[str, Any], scope: Scope) -> None:
+    walk.effect(Kind.CODE, "do_stmt", scope, ObjectType.STATEMENT)
+    walk.opaque = walk.opaque or "DO runs code that is not analysed"
+    walk.lose_names()
+
+
+HANDLERS: Mapping[str, Handler] = {
+    "ExplainStmt": _explain,
+    "CopyStmt": _copy,
+    "DeclareCursorStmt": _cursor,
+    "CreateTableAsStmt": _create_as,
+    "PrepareStmt": _prepare,
+    "ExecuteStmt": _execute,
+    "DeallocateStmt": _deallocate,
+    "CallStmt": _call_procedure,
+    "DoStmt": _do,
+}

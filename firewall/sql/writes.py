@@ -1,0 +1,300 @@
+"""Writes: INSERT, UPDATE, DELETE, MERGE, and what they set off: triggers, rules, cascades, defaults."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from firewall.catalog.snapshot import RelationKind
+from firewall.sql import grammar
+from firewall.sql.analysis import Kind, ObjectType
+from firewall.sql.calls import user_function
+from firewall.sql.names import SYSTEM_SCHEMAS, Name, Scope, find_functions, of_range_var
+from firewall.sql.queries import view_body, with_clause
+from firewall.sql.walk import MAX_BODIES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from firewall.catalog.snapshot import Relation
+    from firewall.sql.walk import Handler, Walk
+
+_EVENTS = {
+    Kind.INSERT: "insert",
+    Kind.COPY_IN: "insert",
+    Kind.UPDATE: "update",
+    Kind.DELETE: "delete",
+    Kind.TRUNCATE: "truncate",
+}
+_CHANGING = frozenset({"CASCADE", "SET NULL", "SET DEFAULT"})
+
+
+def written(
+    walk: Walk,
+    target: dict[str, Any],
+    kind: Kind,
+    scope: Scope,
+    columns: tuple[str, ...] = (),
+    *,
+    unfiltered: bool = False,
+) -> tuple[Relation, ...]:
+    """The statement's target is written, with everything that this sets off. A WITH name is never meant."""
+    relations = walk.relations(of_range_var(target), scope)
+    for relation in relations:
+        write(walk, relation, kind, scope, columns, unfiltered=unfiltered, children=bool(target.get("inh")))
+    return relations
+
+
+def write(
+    walk: Walk,
+    relation: Relation,
+    kind: Kind,
+    scope: Scope,
+    columns: tuple[str, ...] = (),
+    *,
+    unfiltered: bool = False,
+    children: bool = True,
+) -> None:
+    """One relation is written; each relation, kind and cause is followed once."""
+    walk.effect(kind, relation.qualified, scope, columns=columns, unfiltered=unfiltered)
+    if not walk.enter(f"{kind} {relation.qualified} {scope.via}") or scope.depth > MAX_BODIES:
+        return
+    if relation.schema in SYSTEM_SCHEMAS:
+        # writing the catalog goes around every statement made for the purpose
+        walk.effect(Kind.PRIVILEGE, relation.qualified, scope)
+        if relation.name == "pg_settings":
+            walk.effect(Kind.SETTING, "unknown", scope, ObjectType.SETTING)
+            walk.lose_names()
+            walk.after = replace(walk.after, lexing_safe=False)
+    if relation.kind is RelationKind.FOREIGN:
+        walk.effect(Kind.SERVER_IO, relation.qualified, scope)
+    if relation.kind is RelationKind.VIEW:
+        _through_view(walk, relation, kind, scope)
+    _set_off(walk, relation, kind, scope)
+    if children:
+        within = replace(scope, via=f"parent {relation.qualified}", depth=scope.depth + 1)
+        for name in relation.children:
+            child = walk.snapshot.relation(name)
+            if child is not None:
+                write(walk, child, kind, within, columns, unfiltered=unfiltered)
+
+
+def _through_view(walk: Walk, view: Relation, kind: Kind, scope: Scope) -> None:
+    """A view without INSTEAD OF is written through to what it is made of: any of it, at worst."""
+    parsed = grammar.parse(view.definition)
+    view_body(walk, view, scope)
+    if not isinstance(parsed, tuple) or len(parsed) != 1 or parsed[0].kind != "SelectStmt":
+        return
+    within = Scope(path=None, via=f"view {view.qualified}", depth=scope.depth + 1)
+    for item in parsed[0].tree.get("fromClause", ()):
+        if "RangeVar" in item:
+            for base in walk.relations(of_range_var(item["RangeVar"]), within):
+                write(walk, base, kind, within, ("*",) if kind is Kind.UPDATE else ())
+
+
+def _set_off(walk: Walk, relation: Relation, kind: Kind, scope: Scope) -> None:
+    event = _EVENTS[kind]
+    for trigger in relation.triggers:
+        if event in trigger.events:
+            _trigger(walk, trigger.function, f"trigger {trigger.name} on {relation.qualified}", scope)
+    for rule in relation.rules:
+        if event in rule.events:
+            _rule(walk, rule.definition, f"rule {rule.name} on {relation.qualified}", scope)
+    if kind in {Kind.INSERT, Kind.COPY_IN, Kind.UPDATE}:
+        _defaults(walk, relation, scope)
+    if kind not in {Kind.UPDATE, Kind.DELETE}:
+        return
+    for key in relation.referenced_by:
+        action = key.on_delete if kind is Kind.DELETE else key.on_update
+        child = walk.snapshot.relation(key.child)
+        if action not in _CHANGING:
+            continue
+        within = replace(scope, via=f"foreign key of {key.child}", depth=scope.depth + 1)
+        if child is None:
+            walk.unknown(f"`{key.child}` is not in the catalog", key.child, within, ObjectType.RELATION)
+        elif kind is Kind.DELETE and action == "CASCADE":
+            write(walk, child, Kind.DELETE, within)
+        else:
+            write(walk, child, Kind.UPDATE, within, key.columns)
+
+
+def _trigger(walk: Walk, qualified: str, via: str, scope: Scope) -> None:
+    schema, _, name = qualified.partition(".")
+    within = replace(scope, via=via, depth=scope.depth + 1)
+    found = find_functions(Name(schema, name), -1, within, walk.snapshot)
+    if not found:
+        walk.effect(Kind.EXECUTE, qualified, within, ObjectType.FUNCTION)
+    for function in found:
+        user_function(walk, function, within)
+
+
+def _rule(walk: Walk, definition: str, via: str, scope: Scope) -> None:
+    within = replace(
+        scope, path=None, temporary=frozenset(), ctes=frozenset(), via=via, depth=scope.depth + 1
+    )
+    parsed = grammar.parse(definition)
+    if not isinstance(parsed, tuple) or len(parsed) != 1 or parsed[0].kind != "RuleStmt":
+        walk.unknown(f"the {via} cannot be read", via, within)
+        return
+    # old and new are the rows of the relation itself
+    within = replace(within, ctes=frozenset({"old", "new"}))
+    tree = parsed[0].tree
+    walk.value(tree.get("whereClause"), within)
+    walk.values(tree.get("actions"), within)
+
+
+def _defaults(walk: Walk, relation: Relation, scope: Scope) -> None:
+    """What defaults and generated columns call. A column's own sequence is part of the insert."""
+    within = replace(scope, path=None, ctes=frozenset(), via=f"default of {relation.qualified}")
+    for column in relation.columns:
+        if not column.default or column.default.startswith("nextval("):
+            continue
+        parsed = grammar.parse(f"SELECT {column.default}")
+        if isinstance(parsed, tuple) and len(parsed) == 1 and parsed[0].kind == "SelectStmt":
+            walk.visit(parsed[0].kind, parsed[0].tree, within)
+        else:
+            reason = f"the default of `{relation.qualified}.{column.name}` cannot be read"
+            walk.unknown(reason, relation.qualified, within, ObjectType.RELATION)
+
+
+def _columns(items: Any) -> tuple[str, ...]:
+    return tuple(sorted({item["ResTarget"].get("name", "*") for item in items or ()}))
+
+
+def everything(condition: dict[str, Any] | None) -> bool:
+    """Whether a WHERE plainly leaves every row in: none, a constant, a column equal to itself."""
+    if condition is None:
+        return True
+    ((kind, node),) = condition.items()
+    match kind:
+        case "A_Const" | "TypeCast":
+            return kind == "A_Const" or everything(node.get("arg"))
+        case "BoolExpr":
+            arms = [everything(arm) for arm in node.get("args", ())]
+            return any(arms) if node.get("boolop") == "OR_EXPR" else all(arms)
+        case "A_Expr":
+            left, right = node.get("lexpr"), node.get("rexpr")
+            if isinstance(left, dict) and isinstance(right, dict):
+                return _bare(left) == _bare(right) or (everything(left) and everything(right))
+            return False
+        case _:
+            return False
+
+
+def _bare(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _bare(value) for key, value in node.items() if key != "location"}
+    return [_bare(item) for item in node] if isinstance(node, list) else node
+
+
+def _returning(walk: Walk, node: dict[str, Any], relations: tuple[Relation, ...], scope: Scope) -> None:
+    clause = node.get("returningClause")
+    if clause:
+        for relation in relations:
+            walk.read(relation, scope)
+        walk.children("ReturningClause", clause, scope)
+
+
+def _look_at(walk: Walk, relations: tuple[Relation, ...], node: dict[str, Any], scope: Scope) -> None:
+    """The target's own columns where the statement looks at them: copied by SET, tested by all the rest."""
+    target = node["relation"]
+    rows = {target.get("relname"), target.get("alias", {}).get("aliasname")}
+    for field, value in node.items():
+        if field in {"relation", "withClause", "returningClause"}:
+            continue
+        names: set[str] = set()
+        _column_names(value, names, rows)
+        for relation in relations if names else ():
+            own = {column.name for column in relation.columns}
+            looked_at = names & own if own and "*" not in names else {"*"}
+            walk.read(relation, scope, ())
+            reads = walk.reads[relation.qualified, scope.via]
+            (reads.columns if field == "targetList" else reads.tested).update(looked_at)
+
+
+def _column_names(node: Any, names: set[str], rows: set[Any]) -> None:
+    """Every column named in the node; `*` for a star and for a whole row."""
+    if isinstance(node, list):
+        for item in node:
+            _column_names(item, names, rows)
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            if key == "ColumnRef":
+                parts = grammar.strings(value.get("fields"))
+                names.update(part or "*" for part in parts)
+                if len(parts) == 1 and parts[0] in rows:
+                    names.add("*")
+            elif isinstance(value, (dict, list)):
+                _column_names(value, names, rows)
+
+
+def _insert(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
+    scope = with_clause(walk, node, scope)
+    columns = _columns(node.get("cols")) or ("*",)
+    relations = written(walk, node["relation"], Kind.INSERT, scope, columns)
+    conflict = node.get("onConflictClause", {})
+    if conflict.get("action") == "ONCONFLICT_UPDATE":
+        changed = _columns(conflict.get("targetList"))
+        written(walk, node["relation"], Kind.UPDATE, scope, changed)
+        for relation in relations:
+            walk.read(relation, scope, ())
+            walk.reads[relation.qualified, scope.via].tested.add("*")
+    walk.value(node.get("selectStmt"), scope)
+    walk.values(node.get("cols"), scope)
+    if conflict:
+        walk.children("OnConflictClause", conflict, scope)
+    _returning(walk, node, relations, scope)
+
+
+def _update(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
+    scope = with_clause(walk, node, scope)
+    columns = _columns(node.get("targetList"))
+    unfiltered = everything(node.get("whereClause"))
+    relations = written(walk, node["relation"], Kind.UPDATE, scope, columns, unfiltered=unfiltered)
+    _look_at(walk, relations, node, scope)
+    skip = frozenset({"relation", "withClause", "returningClause"})
+    walk.children("UpdateStmt", node, scope, without=skip)
+    _returning(walk, node, relations, scope)
+
+
+def _delete(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
+    scope = with_clause(walk, node, scope)
+    unfiltered = everything(node.get("whereClause"))
+    relations = written(walk, node["relation"], Kind.DELETE, scope, unfiltered=unfiltered)
+    _look_at(walk, relations, node, scope)
+    skip = frozenset({"relation", "withClause", "returningClause"})
+    walk.children("DeleteStmt", node, scope, without=skip)
+    _returning(walk, node, relations, scope)
+
+
+def _merge(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
+    scope = with_clause(walk, node, scope)
+    relations: tuple[Relation, ...] = ()
+    for item in node.get("mergeWhenClauses", ()):
+        clause = item["MergeWhenClause"]
+        columns = _columns(clause.get("targetList"))
+        match clause.get("commandType"):
+            case "CMD_INSERT":
+                relations = written(walk, node["relation"], Kind.INSERT, scope, columns or ("*",))
+            case "CMD_UPDATE":
+                relations = written(walk, node["relation"], Kind.UPDATE, scope, columns)
+            case "CMD_DELETE":
+                relations = written(walk, node["relation"], Kind.DELETE, scope)
+            case "CMD_NOTHING":
+                relations = walk.relations(of_range_var(node["relation"]), scope)
+            case _:
+                walk.unknown("a branch of MERGE is not understood", "merge_stmt", scope)
+    for relation in relations:
+        walk.read(relation, scope, ())
+        walk.reads[relation.qualified, scope.via].tested.add("*")
+    skip = frozenset({"relation", "withClause", "returningClause"})
+    walk.children("MergeStmt", node, scope, without=skip)
+    _returning(walk, node, relations, scope)
+
+
+HANDLERS: Mapping[str, Handler] = {
+    "InsertStmt": _insert,
+    "UpdateStmt": _update,
+    "DeleteStmt": _delete,
+    "MergeStmt": _merge,
+}
