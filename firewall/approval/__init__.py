@@ -1,5 +1,17 @@
 """Holds, votes and quorum as a state machine. Pure: the desk carries out, the store keeps."""
 
+from firewall.approval.digest import Circumstances, Execution, digest
 from firewall.approval.hold import Counted, Hold, Person, Refused, State, Vote, cast
 
-__all__ = ["Counted", "Hold", "Person", "Refused", "State", "Vote", "cast"]
+__all__ = [
+    "Circumstances",
+    "Counted",
+    "Execution",
+    "Hold",
+    "Person",
+    "Refused",
+    "State",
+    "Vote",
+    "cast",
+    "digest",
+]

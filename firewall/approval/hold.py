@@ -37,7 +37,8 @@ class Hold:
     digest: hex SHA-256 of exactly what would run (design section 8).
     requesters: people whose vote never counts.
     reasons, effects: one line of plain text each, for people.
-    parameters: bound values as text, in order; None is NULL.
+    parameters: bound values as text, in order, one execution after the other; None is NULL.
+    origin: the log of the firewall that opened it; its session lives and dies with that firewall.
     """
 
     id: str
@@ -65,6 +66,8 @@ class Hold:
     revision: str
     votes: tuple[Vote, ...] = ()
     outcome: str = ""
+    executions: int = 1
+    origin: str = ""
 
     @property
     def decided_by(self) -> str:
@@ -109,11 +112,11 @@ def cast(hold: Hold, person: Person, vote: Vote) -> Counted | Refused:
         by = f" by {hold.decided_by}" if hold.decided_by else ""
         return Refused(f"hold {hold.id} is already {hold.state}{by}")
     # INVARIANT: 7. a requester's vote never counts, whatever groups they are in
-    if person.name in hold.requesters:
+    if person.name.casefold() in {requester.casefold() for requester in hold.requesters}:
         return Refused(f"you asked for this yourself ({person.name} is a requester of {hold.id})")
     if not person.groups & set(hold.groups):
         return Refused(f"{person.name} is in none of the groups that may decide: {', '.join(hold.groups)}")
-    if any(v.person == person.name for v in hold.votes):
+    if any(v.person.casefold() == person.name.casefold() for v in hold.votes):
         return Refused(f"{person.name} has voted on {hold.id} already")
     votes = (*hold.votes, vote)
     if not vote.approve:

@@ -1,0 +1,6 @@
+"""The asyncio edge: listener, TLS, logins, the database's side, and the loop that carries out commands."""
+
+from firewall.proxy.guarded import Entrance, Guarded
+from firewall.proxy.listener import Listener
+
+__all__ = ["Entrance", "Guarded", "Listener"]

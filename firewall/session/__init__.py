@@ -1,0 +1,42 @@
+"""One client session as a state machine: events in, commands out. No I/O."""
+
+from firewall.session.commands import (
+    Act,
+    Action,
+    CancelUpstream,
+    CatalogChanged,
+    Clear,
+    Close,
+    Command,
+    Declined,
+    Done,
+    Foresee,
+    Judge,
+    Refusal,
+    Ruling,
+    ToBackend,
+    ToFrontend,
+    Withdraw,
+)
+from firewall.session.session import CANCELLED, Session
+
+__all__ = [
+    "CANCELLED",
+    "Act",
+    "Action",
+    "CancelUpstream",
+    "CatalogChanged",
+    "Clear",
+    "Close",
+    "Command",
+    "Declined",
+    "Done",
+    "Foresee",
+    "Judge",
+    "Refusal",
+    "Ruling",
+    "Session",
+    "ToBackend",
+    "ToFrontend",
+    "Withdraw",
+]

@@ -1,0 +1,201 @@
+"""Settings: one file for where things are; policy says what may be done.
+
+Secrets are never written into the file: each is named by the environment variable or the file that holds
+it. Relative paths are relative to the settings file.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from firewall.errors import ConfigurationError, Place, Problem
+from firewall.policy.load import validate
+from firewall.policy.source import MAX_BYTES, Source, read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HINT = "`firewall init` writes a settings file with every key explained"
+Port = Annotated[int, Field(ge=0, le=65535)]
+SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Tls(_Model):
+    """The firewall's own certificate, shown to agents; PEM files."""
+
+    certificate: Path
+    key: Path
+
+
+class Listen(_Model):
+    """Where agents connect. `require_tls` turns plaintext sessions away."""
+
+    host: str = "127.0.0.1"
+    port: Port = 6432
+    tls: Tls | None = None
+    require_tls: bool = False
+
+
+class Web(_Model):
+    """Where approvers and programs connect; `url` is how people reach it, for links in messages."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8432
+    url: str = ""
+
+
+class Slack(_Model):
+    """The channel where holds are posted. Tokens come from SLACK_BOT_TOKEN and SLACK_APP_TOKEN."""
+
+    channel: str
+
+
+class Database(_Model):
+    """One database behind the firewall, and the login that the firewall alone knows."""
+
+    host: str
+    port: Port = 5432
+    database: str = ""
+    user: str
+    password_env: str = ""
+    password_file: Path | None = None
+    sslmode: SslMode = "prefer"
+    sslrootcert: Path | None = None
+    environment: str = "production"
+    policy: Path
+
+
+class Settings(_Model):
+    """The settings file. `origin` names this log; `key` is its Ed25519 signing key, made on first use."""
+
+    listen: Listen = Listen()
+    web: Web = Web()
+    slack: Slack | None = None
+    store: str = "sqlite:///firewall.db"
+    key: Path = Path("firewall.key")
+    origin: str = "query-firewall"
+    databases: dict[str, Database] = Field(min_length=1)
+    catalog_refresh: Annotated[int, Field(ge=5)] = 300
+    analysis_workers: Annotated[int, Field(ge=1, le=64)] = 2
+    max_connections: Annotated[int, Field(ge=1)] = 500
+    login_timeout: Annotated[int, Field(ge=1, le=600)] = 30
+
+
+class SlackTokens(BaseSettings):
+    """Slack's two tokens, from the environment: SLACK_BOT_TOKEN (xoxb-…) and SLACK_APP_TOKEN (xapp-…)."""
+
+    model_config = SettingsConfigDict(env_prefix="SLACK_", extra="ignore")
+
+    bot_token: SecretStr | None = None
+    app_token: SecretStr | None = None
+    # where Slack's Web API is; another value than Slack's own serves tests and gateways
+    api_url: str = "https://slack.com/api/"
+
+
+def load(path: Path) -> Settings:
+    """The settings in this file, paths made absolute. Raises ConfigurationError with every problem found."""
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        message = f"`{path}` cannot be read ({error.strerror}); name a settings file with --config"
+        raise ConfigurationError((Problem(Place(path), "", message),), hint=HINT) from None
+    try:
+        source = read(raw.decode("utf-8"), path)
+    except UnicodeDecodeError as error:
+        message = f"the byte at offset {error.start} is not UTF-8; save the file as UTF-8"
+        raise ConfigurationError((Problem(Place(path), "", message),), hint=HINT) from None
+    if source.problems:
+        raise ConfigurationError(tuple(source.problems), hint=HINT)
+    try:
+        settings = validate(Settings, source, _between)
+    except ConfigurationError as error:
+        raise ConfigurationError(error.problems, hint=HINT) from None
+    return _absolute(settings, path.absolute().parent, source)
+
+
+def password(name: str, database: Database) -> SecretStr:
+    """The database login's password; empty when neither place is named (trust authentication)."""
+    if database.password_env:
+        value = os.environ.get(database.password_env)
+        if value is None:
+            raise ConfigurationError(
+                (
+                    Problem(
+                        Place(Path()),
+                        f"databases.{name}.password_env",
+                        f"the environment has no `{database.password_env}`; set it to the login's password",
+                    ),
+                )
+            )
+        return SecretStr(value)
+    if database.password_file:
+        try:
+            return SecretStr(database.password_file.read_text().strip())
+        except OSError as error:
+            raise ConfigurationError(
+                (
+                    Problem(
+                        Place(database.password_file),
+                        f"databases.{name}.password_file",
+                        f"cannot be read ({error.strerror})",
+                    ),
+                )
+            ) from None
+    return SecretStr("")
+
+
+def _between(data: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """What one field says about another."""
+    if not isinstance(data, dict):
+        return
+    databases = data.get("databases")
+    for name, database in databases.items() if isinstance(databases, dict) else ():
+        if not isinstance(database, dict):
+            continue
+        here = ("databases", name)
+        if "password" in database:
+            yield (*here, "password"), "secrets do not belong here; use `password_env` or `password_file`"
+        if "password_env" in database and "password_file" in database:
+            yield (*here, "password_file"), "there is `password_env` already; keep one of them"
+        if str(database.get("sslmode", "")).startswith("verify-") and "sslrootcert" not in database:
+            yield (*here, "sslmode"), "`verify-…` needs `sslrootcert`, the authority's certificate"
+    listen = data.get("listen")
+    if isinstance(listen, dict) and listen.get("require_tls") is True and "tls" not in listen:
+        yield ("listen", "require_tls"), "`require_tls` needs `tls` with `certificate` and `key`"
+
+
+def _absolute(settings: Settings, base: Path, source: Source) -> Settings:
+    databases = {
+        name: database.model_copy(
+            update={
+                "policy": base / database.policy,
+                "database": database.database or name,
+                "password_file": base / database.password_file if database.password_file else None,
+                "sslrootcert": base / database.sslrootcert if database.sslrootcert else None,
+            }
+        )
+        for name, database in settings.databases.items()
+    }
+    store = settings.store
+    if store.startswith("sqlite:///") and not store.startswith("sqlite:////"):
+        store = f"sqlite:///{base / store.removeprefix('sqlite:///')}"
+    elif not store.startswith(("sqlite:////", "postgresql://")):
+        message = "write `sqlite:///firewall.db` or `postgresql://user@host/database`"
+        raise ConfigurationError((Problem(source.place(("store",)), "store", message),), hint=HINT)
+    tls = settings.listen.tls
+    listen = settings.listen.model_copy(
+        update={"tls": Tls(certificate=base / tls.certificate, key=base / tls.key) if tls else None}
+    )
+    return settings.model_copy(
+        update={"databases": databases, "store": store, "key": base / settings.key, "listen": listen}
+    )

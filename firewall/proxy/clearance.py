@@ -1,0 +1,224 @@
+"""Leave to run: what was judged is recorded, a hold is opened and waited for, a release is made durable.
+
+Nothing here sends anything to the database. `ask` returns None when the statement may run, and only after
+the record that says so is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from firewall import approval, audit, clock, ids
+from firewall.approval import State
+from firewall.policy import Action
+from firewall.proxy import telling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from firewall.gate import Judgement
+    from firewall.policy import Subject
+    from firewall.proxy.guarded import Entrance, Guarded
+    from firewall.session import Act, Done, Refusal
+
+# A held statement hears that it still waits this often.
+REMINDER_SECONDS = 30.0
+
+
+class Clearance:
+    """One session's dealings with the desk and the log."""
+
+    def __init__(
+        self,
+        session: str,
+        subject: Subject,
+        requesters: frozenset[str],
+        guarded: Guarded,
+        house: Entrance,
+    ) -> None:
+        self.session = session
+        self.subject = subject
+        self._requesters = requesters
+        self._guarded = guarded
+        self._desk = house.desk
+        self._log = house.log
+        self._url = house.url
+        self._origin = house.origin
+        self._holds: dict[int, str] = {}
+        self._withdrawn: dict[int, str] = {}
+        self._recorded: set[int] = set()
+
+    def statement(self, ticket: int) -> str:
+        """The id under which everything about one statement is recorded."""
+        return f"{self.session}.{ticket}"
+
+    async def ask(
+        self, ticket: int, judgement: Judgement, acts: Sequence[Act], tell: Callable[[str, str, str], None]
+    ) -> Refusal | None:
+        """Leave for all of `acts`, or why not. Raises StoreError when nothing can be recorded."""
+        verdict = judgement.verdict
+        statement = self.statement(ticket)
+        record = telling.judgement_record(judgement, self.session, statement)
+        self._recorded.add(ticket)
+        digest = self._digest(judgement, acts)
+        if not verdict.enforced:
+            await self._log.append([record, self._release(ticket, digest, "observe mode", acts)])
+            return None
+        if verdict.action is Action.ALLOW:
+            leave = f"rule {verdict.rule}"
+            await self._log.append([record, self._release(ticket, digest, leave, acts)])
+            return None
+        if verdict.action is Action.DENY:
+            refusal = telling.denied(judgement)
+            await self._log.append([record, self.refusal_record(refusal, statement)])
+            return refusal
+        if len(judgement.sql) > telling.LONGEST_REVIEWABLE:
+            refusal = telling.too_long()
+            await self._log.append([record, self.refusal_record(refusal, statement)])
+            return refusal
+        await self._log.append([record])
+        return await self._wait(ticket, judgement, acts, digest, tell)
+
+    async def withdraw(self, ticket: int, why: str) -> None:
+        """The client cancelled or went away while `ask` waits."""
+        self._withdrawn[ticket] = why
+        if ticket in self._holds:
+            await self._desk.withdraw(self._holds[ticket], why)
+
+    async def note(self, done: Done, micros: int) -> None:
+        """Record what came of a statement; of one that Postgres rejected by itself, the judgement too."""
+        judgement: Judgement = done.judgement  # type: ignore[assignment]  # it is what `Clear` carried
+        statement = self.statement(done.ticket)
+        hold = self._holds.get(done.ticket, "")
+        records: list[audit.Record] = []
+        if not done.released and done.ticket not in self._recorded:
+            records.append(telling.judgement_record(judgement, self.session, statement))
+        records.append(
+            telling.outcome_record(
+                done, self.subject.agent, self.session, statement, hold=hold, micros=micros
+            )
+        )
+        await self._log.append(records)
+        if hold:
+            await self._desk.note_outcome(hold, telling.outcome_line(done))
+
+    def refusal_record(self, refusal: Refusal, statement: str = "", hold: str = "") -> audit.Refusal:
+        """What the agent is told instead of a result."""
+        return audit.Refusal(
+            **telling.correlation(self.session, statement, hold),
+            agent=self.subject.agent,
+            sqlstate=refusal.sqlstate,
+            message=telling.printable(refusal.message),
+        )
+
+    async def _wait(
+        self,
+        ticket: int,
+        judgement: Judgement,
+        acts: Sequence[Act],
+        digest: str,
+        tell: Callable[[str, str, str], None],
+    ) -> Refusal | None:
+        hold = self._hold(ticket, judgement, acts, digest)
+        await self._desk.open(hold)
+        self._holds[ticket] = hold.id
+        if ticket in self._withdrawn:
+            await self._desk.withdraw(hold.id, self._withdrawn[ticket])
+        tell(*telling.waiting(hold, self._url))
+        settled = await self._settled(hold, tell)
+        if settled.state is State.APPROVED and ticket not in self._withdrawn:
+            return await self._spend(ticket, settled, judgement, acts)
+        refusal = telling.undecided(settled)
+        await self._log.append([self.refusal_record(refusal, self.statement(ticket), hold.id)])
+        return refusal
+
+    async def _settled(self, hold: approval.Hold, tell: Callable[[str, str, str], None]) -> approval.Hold:
+        waiting = asyncio.ensure_future(self._desk.settled(hold.id))
+        try:
+            while True:
+                done, _ = await asyncio.wait([waiting], timeout=REMINDER_SECONDS)
+                if done:
+                    return waiting.result()
+                left = (hold.expires_at - clock.now()).total_seconds()
+                tell(*telling.still_waiting(hold, max(left, 0)))
+        finally:
+            waiting.cancel()
+
+    async def _spend(
+        self, ticket: int, hold: approval.Hold, judgement: Judgement, acts: Sequence[Act]
+    ) -> Refusal | None:
+        # INVARIANT: 6. a decision releases one execution of one digest: of what would run now
+        gate = self._guarded.gate
+        now = self._digest(judgement, acts, revision=gate.policy.revision, catalog=gate.snapshot.version)
+        release = self._release(ticket, now, f"hold {hold.id}", acts, hold=hold.id)
+        if await self._desk.consume(hold.id, now, [release]):
+            return None
+        await self._desk.withdraw(hold.id, "policy or catalog changed since it was asked for")
+        refusal = telling.voided(hold)
+        await self._log.append([self.refusal_record(refusal, self.statement(ticket), hold.id)])
+        return refusal
+
+    def _release(
+        self, ticket: int, digest: str, leave: str, acts: Sequence[Act], *, hold: str = ""
+    ) -> audit.Release:
+        return audit.Release(
+            **telling.correlation(self.session, self.statement(ticket), hold),
+            agent=self.subject.agent,
+            digest=digest,
+            leave=leave,
+            parameters=[
+                value
+                for act in acts
+                for value in telling.values(act, longest=None if hold else telling.LONGEST_LOGGED_VALUE)
+            ],
+        )
+
+    def _digest(
+        self, judgement: Judgement, acts: Sequence[Act], *, revision: str = "", catalog: str = ""
+    ) -> str:
+        return approval.digest(
+            (approval.Execution(a.sql, a.parameters, a.formats, a.types) for a in acts),
+            approval.Circumstances(
+                agent=self.subject.agent,
+                database=self.subject.database,
+                role=judgement.role,
+                search_path=judgement.search_path,
+                revision=revision or judgement.verdict.revision,
+                catalog=catalog or judgement.catalog,
+            ),
+        )
+
+    def _hold(self, ticket: int, judgement: Judgement, acts: Sequence[Act], digest: str) -> approval.Hold:
+        verdict = judgement.verdict
+        requirement = verdict.requirement
+        assert requirement is not None  # a hold verdict always says who must approve
+        now = clock.now()
+        return approval.Hold(
+            id=ids.hold_id(),
+            digest=digest,
+            state=State.PENDING,
+            opened_at=now,
+            expires_at=now + timedelta(seconds=requirement.expires),
+            session=self.session,
+            statement=self.statement(ticket),
+            agent=self.subject.agent,
+            owner=self.subject.owner,
+            database=self.subject.database,
+            environment=self.subject.environment,
+            role=judgement.role,
+            sql=telling.printable(judgement.sql),
+            parameters=tuple(value for act in acts for value in telling.values(act)),
+            rule=verdict.rule,
+            reasons=tuple(telling.reasons(judgement)),
+            effects=telling.lines(str(effect) for effect in judgement.effects),
+            labels=judgement.labels,
+            risk=verdict.risk.value,
+            groups=requirement.groups,
+            quorum=requirement.quorum,
+            requesters=self._requesters,
+            revision=verdict.revision,
+            executions=len(acts),
+            origin=self._origin,
+        )

@@ -1,0 +1,253 @@
+"""Carries out what one session commands: bytes to both sides, judgements, leave, outcomes.
+
+The session is a state machine without I/O; this is the interpreter of its commands and nothing more. What
+takes time runs in tasks of this conversation, and each answers its ticket exactly once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, assert_never
+
+import structlog
+
+from firewall import audit, session, sql
+from firewall.errors import FirewallError, StoreError
+from firewall.proxy import telling, upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable
+
+    from firewall.gate import Judgement
+    from firewall.proxy.clearance import Clearance
+    from firewall.proxy.guarded import Guarded, Log
+    from firewall.proxy.link import Link
+    from firewall.proxy.upstream import Upstream
+
+log = structlog.get_logger(__name__)
+
+
+class Conversation:
+    """One agent's session with one database, from ReadyForQuery to the end."""
+
+    def __init__(
+        self,
+        front: Link,
+        back: Upstream,
+        machine: session.Session,
+        guarded: Guarded,
+        clearance: Clearance,
+        ledger: Log,
+    ) -> None:
+        self._front = front
+        self._back = back
+        self._machine = machine
+        self._guarded = guarded
+        self._clearance = clearance
+        self._log = ledger
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._released_at: dict[int, float] = {}
+        self._why = ""
+        self._closed = asyncio.Event()
+        self._congested = False
+
+    async def run(self) -> str:
+        """Relay until either side has gone; returns why it ended."""
+        self._front.on_lost = lambda: self.perform(self._machine.frontend_lost())
+        self._back.link.on_lost = lambda: self.perform(self._machine.backend_lost())
+        self._front.on_pressure = self._pressure_of_front
+        self._back.link.on_pressure = self._pressure_of_back
+        self._back.link.stream_to(lambda data: self.perform(self._machine.receive_backend(data)))
+        self._front.stream_to(lambda data: self.perform(self._machine.receive_frontend(data)))
+        if self._front.lost:
+            self.perform(self._machine.frontend_lost())
+        if self._back.link.lost:
+            self.perform(self._machine.backend_lost())
+        await self._closed.wait()
+        # outcomes and withdrawals still have to be written
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        return self._why
+
+    def cancel(self) -> None:
+        """The client sent a CancelRequest with this conversation's key."""
+        self.perform(self._machine.cancel())
+
+    def shut_down(self) -> None:
+        """The firewall stops."""
+        self.perform(self._machine.shut_down())
+
+    # --- commands
+
+    def perform(self, commands: Iterable[session.Command]) -> None:
+        """Carry out commands in order."""
+        try:
+            for command in commands:
+                self._perform(command)
+        except Exception as error:  # noqa: BLE001 — whatever it is, invariant 9 holds
+            self._fail(error)
+        if self._machine.wants_frontend and not self._congested:
+            self._front.resume()
+        else:
+            self._front.pause()
+
+    def _perform(self, command: session.Command) -> None:
+        match command:
+            case session.ToFrontend(data):
+                self._front.write(data)
+            case session.ToBackend(data):
+                self._back.link.write(data)
+            case session.Judge():
+                self._judge(command)
+            case session.Foresee(text, facts):
+                self._spawn(self._foresee(text, facts))
+            case session.Clear():
+                self._spawn(self._clear(command))
+            case session.Withdraw(ticket, why):
+                self._spawn(self._clearance.withdraw(ticket, why))
+            case session.Done():
+                self._spawn(self._done(command))
+            case session.Declined(refusal):
+                self._spawn(self._log.append([self._clearance.refusal_record(refusal)]))
+            case session.CatalogChanged():
+                self._spawn(self._refresh())
+            case session.CancelUpstream():
+                self._spawn(upstream.cancel(self._guarded.database, self._back.pid, self._back.key))
+            case session.Close(why, fault):
+                self._close(why, fault=fault)
+            case _:
+                assert_never(command)
+
+    def _judge(self, command: session.Judge) -> None:
+        known = None
+        if not command.refresh and not command.in_doubt:
+            known = self._guarded.gate.remembered(
+                self._clearance.subject, command.sql, _facts(command.facts), lexing_safe=command.lexing_safe
+            )
+        if known is not None:
+            self.perform(self._machine.ruled(command.ticket, ruling(known)))
+        else:
+            self._spawn(self._work_out(command))
+
+    async def _work_out(self, command: session.Judge) -> None:
+        if command.refresh:
+            await self._guarded.gate.refresh()
+        judgement = await self._guarded.gate.judge(
+            self._clearance.subject,
+            command.sql,
+            _facts(command.facts),
+            lexing_safe=command.lexing_safe,
+            in_doubt=command.in_doubt,
+            prepared=command.prepared,
+        )
+        self.perform(self._machine.ruled(command.ticket, ruling(judgement)))
+
+    async def _foresee(self, text: str, facts: object) -> None:
+        await self._guarded.gate.judge(self._clearance.subject, text, _facts(facts))
+
+    async def _clear(self, command: session.Clear) -> None:
+        judgement: Judgement = command.ruling.judgement  # type: ignore[assignment]  # it came from `ruling`
+        try:
+            refusal = await self._clearance.ask(
+                command.ticket, judgement, command.acts, lambda *words: self.perform(self._tell(*words))
+            )
+        except StoreError as error:
+            # INVARIANT: 5. no release without a durable record
+            refusal = telling.not_recorded(error.message)
+        if refusal is None:
+            self._released_at[command.ticket] = time.monotonic()
+            self.perform(self._machine.cleared(command.ticket))
+        else:
+            self.perform(self._machine.refused(command.ticket, refusal))
+
+    def _tell(self, message: str, detail: str, hint: str) -> list[session.Command]:
+        return self._machine.notice(message, detail=detail, hint=hint)
+
+    async def _done(self, done: session.Done) -> None:
+        began = self._released_at.pop(done.ticket, time.monotonic())
+        micros = int((time.monotonic() - began) * 1_000_000)
+        await self._clearance.note(done, micros)
+
+    async def _refresh(self) -> None:
+        await self._guarded.gate.refresh()
+
+    # --- life and death
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        # INVARIANT: 9. an internal error closes the session, both sides, and is recorded
+        if self._closed.is_set():
+            log.error("failure after the end of a session", error=type(error).__name__)
+            return
+        known = isinstance(error, FirewallError)
+        log.error(
+            "session failed",
+            session=self._clearance.session,
+            error=type(error).__name__,
+            exc_info=None if known else error,
+        )
+        why = str(error) if known else type(error).__name__
+        for command in self._machine.failed(why):
+            self._perform(command)
+
+    def _close(self, why: str, *, fault: bool) -> None:
+        self._why = why
+        if fault:
+            self._spawn(
+                self._log.append(
+                    [
+                        audit.Fault(
+                            **telling.correlation(self._clearance.session),
+                            where="session",
+                            error=telling.printable(why),
+                        )
+                    ]
+                )
+            )
+        self._front.close()
+        self._back.link.close()
+        self._closed.set()
+
+    # --- back-pressure
+
+    def _pressure_of_front(self, high: bool) -> None:  # noqa: FBT001 — asyncio's callback has one bit to tell
+        if high:
+            self._back.link.pause()
+        else:
+            self._back.link.resume()
+
+    def _pressure_of_back(self, high: bool) -> None:  # noqa: FBT001 — asyncio's callback has one bit to tell
+        self._congested = high
+        self.perform(())
+
+
+def ruling(judgement: Judgement) -> session.Ruling:
+    """A judgement as the session needs it. In observe mode everything passes; the record says the verdict."""
+    verdict = judgement.verdict
+    action = session.Action(verdict.action.value) if verdict.enforced else session.Action.ALLOW
+    after = judgement.analysis.after
+    return session.Ruling(
+        action=action,
+        native=judgement.native and verdict.enforced,
+        single=len(judgement.analysis.statements) <= 1,
+        prepares=after.prepared,
+        changes_catalog=judgement.changes_catalog,
+        facts=replace(after, prepared=()),
+        judgement=judgement,
+    )
+
+
+def _facts(facts: object) -> sql.Facts:
+    assert isinstance(facts, sql.Facts)
+    return facts

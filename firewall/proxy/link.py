@@ -1,0 +1,206 @@
+"""One TCP or Unix connection, plain or TLS, either side.
+
+TLS runs over memory BIOs here, because the event loops' own `start_tls` loses bytes that have already been
+read. While someone logs in, bytes are awaited with `read`; afterwards `on_data` gets them as they come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING, cast
+
+from firewall.errors import ProtocolViolation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# What a peer may send ahead while it logs in; an honest one waits for every answer.
+MAX_AHEAD = 64 * 1024
+_CHUNK = 256 * 1024
+
+
+class Link(asyncio.Protocol):
+    """Callbacks are set once the login is over; before that `on_data` is None and `read` is used.
+
+    on_lost: called once, when the other side has gone or `close` has finished.
+    on_pressure: called with True when the peer does not keep up with what is written, False when it does.
+    """
+
+    def __init__(self, on_made: Callable[[Link], None] | None = None) -> None:
+        self.on_data: Callable[[bytes], None] | None = None
+        self.on_lost: Callable[[], None] | None = None
+        self.on_pressure: Callable[[bool], None] | None = None
+        self.lost = False
+        self._on_made = on_made
+        self._transport: asyncio.Transport | None = None
+        self._ahead = bytearray()
+        self._arrived = asyncio.Event()
+        self._tls: ssl.SSLObject | None = None
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._shaken: asyncio.Future[None] | None = None
+        self._paused = False
+
+    # --- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
+        if self._on_made:
+            self._on_made(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._tls is None:
+            self._deliver(data)
+        else:
+            self._incoming.write(data)
+            self._tls_step()
+
+    def eof_received(self) -> bool:
+        self._gone()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc  # a reset is an end like any other
+        self._gone()
+
+    def pause_writing(self) -> None:
+        if self.on_pressure:
+            self.on_pressure(True)
+
+    def resume_writing(self) -> None:
+        if self.on_pressure:
+            self.on_pressure(False)
+
+    # --- what the rest of the edge uses
+
+    @property
+    def address(self) -> str:
+        """The peer, `host:port`; empty for Unix sockets."""
+        peer = self._transport.get_extra_info("peername") if self._transport else None
+        return f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) and len(peer) >= 2 else ""
+
+    @property
+    def tls(self) -> ssl.SSLObject | None:
+        """The TLS session, once there is one."""
+        return self._tls
+
+    async def read(self) -> bytes:
+        """What has come, at least one byte; empty when the peer has gone."""
+        while not self._ahead and not self.lost:
+            self._arrived.clear()
+            await self._arrived.wait()
+        data = bytes(self._ahead)
+        self._ahead.clear()
+        return data
+
+    def unread(self, data: bytes) -> None:
+        """Put back what was read too far."""
+        self._ahead[:0] = data
+        self._arrived.set()
+
+    def stream_to(self, on_data: Callable[[bytes], None]) -> None:
+        """The login is over: hand on what has come ahead, and everything from now on."""
+        self.on_data = on_data
+        if self._ahead:
+            data = bytes(self._ahead)
+            self._ahead.clear()
+            on_data(data)
+
+    def write(self, data: bytes) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._tls is None:
+            self._transport.write(data)
+            return
+        self._tls.write(data)
+        self._transport.write(self._outgoing.read())
+
+    def pause(self) -> None:
+        """Read nothing more for now (back-pressure)."""
+        if not self._paused and self._transport is not None and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._paused and self._transport is not None and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        """Close once everything written has been sent."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once; what is unsent is lost."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def start_tls(
+        self, context: ssl.SSLContext, *, server_side: bool, hostname: str | None = None, begun: bytes = b""
+    ) -> ssl.SSLObject:
+        """Shake hands; `begun` is what the peer has sent of it already. Raises ProtocolViolation."""
+        session = self._tls = context.wrap_bio(
+            self._incoming, self._outgoing, server_side=server_side, server_hostname=hostname
+        )
+        self._shaken = asyncio.get_running_loop().create_future()
+        if begun:
+            self._incoming.write(begun)
+        self._tls_step()
+        await self._shaken
+        return session
+
+    # --- inside
+
+    def _deliver(self, data: bytes) -> None:
+        if self.on_data is not None:
+            self.on_data(data)
+            return
+        self._ahead += data
+        self._arrived.set()
+        if len(self._ahead) > MAX_AHEAD:
+            self.abort()
+
+    def _tls_step(self) -> None:
+        """Let OpenSSL look at what has come, and send what it wants to say."""
+        assert self._tls is not None
+        try:
+            if self._shaken is not None and not self._shaken.done():
+                self._tls.do_handshake()
+                self._shaken.set_result(None)
+            while data := self._tls.read(_CHUNK):
+                self._deliver(data)
+            self._tls_ended()
+        except ssl.SSLWantReadError:
+            pass
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            self._tls_ended()
+        except ssl.SSLError as error:
+            self._shake_failed(f"TLS failed: {error.reason or error}")
+            self._tls_ended()
+        self._send_tls()
+
+    def _tls_ended(self) -> None:
+        self._send_tls()
+        self._gone()
+        self.close()
+
+    def _send_tls(self) -> None:
+        data = self._outgoing.read()
+        if data and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def _shake_failed(self, why: str) -> None:
+        if self._shaken is not None and not self._shaken.done():
+            self._shaken.set_exception(ProtocolViolation(why))
+
+    def _gone(self) -> None:
+        """TLS closed without close_notify is an ordinary end of session as well."""
+        if self.lost:
+            return
+        self.lost = True
+        self._arrived.set()
+        self._shake_failed("the peer closed the connection during the TLS handshake")
+        if self.on_lost:
+            self.on_lost()

@@ -1,0 +1,262 @@
+"""Accepts agents, introduces each to its database, and knows who may cancel what."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, assert_never
+
+import structlog
+
+from firewall import audit, ids, session, sql, wire
+from firewall.errors import FirewallError, ProtocolViolation, StoreError
+from firewall.policy import Subject
+from firewall.proxy import login, parameters, telling, upstream
+from firewall.proxy.clearance import Clearance
+from firewall.proxy.conversation import Conversation
+from firewall.proxy.link import Link
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from firewall.proxy.guarded import Entrance, Guarded
+
+log = structlog.get_logger(__name__)
+
+# 4 bytes for protocol 3.0, 32 of the up to 256 that 3.2 allows (manual 53.7, BackendKeyData).
+SHORT_KEY, LONG_KEY = 4, 32
+DRAIN_SECONDS = 10
+
+
+class Listener:
+    """One listening port and the conversations behind it."""
+
+    def __init__(self, entrance: Entrance) -> None:
+        self._house = entrance
+        self._server: asyncio.Server | None = None
+        self._guests: set[asyncio.Task[None]] = set()
+        self._conversations: dict[tuple[int, bytes], Conversation] = {}
+        self._closing = False
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; the one that the system chose if 0 was asked for."""
+        assert self._server is not None
+        return int(self._server.sockets[0].getsockname()[1])
+
+    @property
+    def sessions(self) -> int:
+        return len(self._conversations)
+
+    async def start(self) -> None:
+        """Raises FirewallError when the port cannot be had."""
+        loop = asyncio.get_running_loop()
+        listen = self._house.listen
+        try:
+            self._server = await loop.create_server(
+                lambda: Link(self._admit), listen.host, listen.port, backlog=512
+            )
+        except OSError as error:
+            raise FirewallError(
+                f"cannot listen on `{listen.host}:{listen.port}`: {error.strerror or error}",
+                hint="choose another `listen.port` in the settings file",
+            ) from None
+
+    async def close(self) -> None:
+        """Take nobody in any more, tell everyone goodbye, and wait until what they did is recorded."""
+        self._closing = True
+        if self._server is not None:
+            self._server.close()
+        for conversation in tuple(self._conversations.values()):
+            conversation.shut_down()
+        if self._guests:
+            _, late = await asyncio.wait(self._guests, timeout=DRAIN_SECONDS)
+            for task in late:
+                task.cancel()
+        if self._server is not None:
+            await self._server.wait_closed()
+
+    def _admit(self, link: Link) -> None:
+        task = asyncio.get_running_loop().create_task(self._serve(link))
+        self._guests.add(task)
+        task.add_done_callback(self._guests.discard)
+
+    async def _serve(self, link: Link) -> None:
+        try:
+            await self._introduce(link)
+        except login.PeerGone:
+            pass
+        except ProtocolViolation as error:
+            _dismiss(link, error.sqlstate, error.message, error.hint)
+        except TimeoutError:
+            _dismiss(link, "08006", "the login took too long", "log in at once after connecting")
+        except StoreError as error:
+            log.warning("store failed during login", error=error.message)
+            _dismiss(link, telling.NOT_RECORDED, "the firewall's store cannot be used", "tell its operator")
+        except FirewallError as error:
+            _dismiss(link, getattr(error, "sqlstate", "XX000"), error.message, error.hint)
+        except asyncio.CancelledError:
+            link.abort()
+            raise
+        except Exception:
+            # INVARIANT: 9. an internal error closes the session, both sides, and is recorded
+            log.exception("a login failed")
+            with suppress(StoreError):
+                await self._house.log.append(
+                    [audit.Fault(**telling.correlation(""), where="login", error="internal error")]
+                )
+            _dismiss(link, "XX000", "internal error in query-firewall", "")
+        finally:
+            link.close()
+
+    async def _introduce(self, link: Link) -> None:
+        house = self._house
+        async with asyncio.timeout(house.login_timeout):
+            message = await login.greet(link, house.tls, require_tls=house.listen.require_tls)
+            match message:
+                case wire.CancelRequest(pid, key):
+                    conversation = self._conversations.get((pid, key))
+                    if conversation is not None:
+                        conversation.cancel()
+                    return
+                case wire.StartupMessage():
+                    visit = await self._log_in(link, message)
+                case _:
+                    assert_never(message)
+        await visit.stay()
+
+    async def _log_in(self, link: Link, startup: wire.StartupMessage) -> _Visit:
+        house = self._house
+        negotiation = wire.negotiate(startup)
+        if negotiation is not None:
+            link.write(negotiation.encode())
+        name = startup.get("user") or ""
+        if not name:
+            raise ProtocolViolation("no user name in the startup packet", sqlstate="28000")
+        wanted = startup.get("database") or name
+        if len(self._conversations) >= house.max_connections or self._closing:
+            raise login.LoginRefused("sorry, too many clients already", sqlstate="53300")
+        settings = parameters.for_upstream(startup)
+        arrival = Arrival(ids.session_id(), name, wanted, link.address, startup.get("application_name") or "")
+        try:
+            agent = await self._known(link, name)
+            guarded = self._guarded(wanted)
+            back = await self._reach(guarded, settings)
+        except (login.LoginRefused, upstream.UpstreamRefused) as error:
+            reason = error.reason if isinstance(error, login.LoginRefused) else error.message
+            await house.log.append([arrival.record("refused", why=reason)])
+            raise
+        try:
+            await house.log.append([arrival.record("opened", owner=agent.owner)])
+        except BaseException:
+            back.link.abort()
+            raise
+        subject = Subject(name, agent.owner, guarded.name, guarded.database.environment, agent.team)
+        # INVARIANT: 7. a requester's vote never counts: the agent, its owner, whoever issued its credential
+        requesters = frozenset({name, agent.owner, agent.issuer} - {""})
+        clearance = Clearance(arrival.id, subject, requesters, guarded, house)
+        machine = session.Session(
+            reserved=f"query_firewall_{secrets.token_hex(8)}",
+            facts=_facts(guarded, settings),
+            parameters=dict(back.parameters),
+        )
+        conversation = Conversation(link, back, machine, guarded, clearance, house.log)
+        return _Visit(self, link, wire.agreed_minor(startup), arrival, back, conversation)
+
+    async def _known(self, link: Link, name: str) -> login.AgentRow:
+        row = await self._house.agents.agent(name)
+        binding = self._house.binding if link.tls is not None else None
+        return await login.authenticate(link, name, row, self._house.mock_secret, binding)
+
+    def _guarded(self, wanted: str) -> Guarded:
+        guarded = self._house.databases.get(wanted)
+        if guarded is None:
+            raise login.LoginRefused(
+                f'database "{wanted}" does not exist',
+                sqlstate="3D000",
+                hint=f"query-firewall guards: {', '.join(sorted(self._house.databases))}",
+            )
+        return guarded
+
+    async def _reach(self, guarded: Guarded, settings: dict[str, str]) -> upstream.Upstream:
+        try:
+            return await upstream.connect(guarded.database, guarded.password, settings)
+        except upstream.UpstreamRefused as error:
+            log.warning("upstream refused", database=guarded.name, error=error.message)
+            if error.sqlstate.startswith("28"):
+                # its words name the firewall's own login, which is no business of an agent's
+                raise upstream.UpstreamRefused(
+                    "the database refused the firewall's own login",
+                    sqlstate="08004",
+                    hint="tell the operator of the firewall",
+                ) from error
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A client at the door, as it says who it is."""
+
+    id: str
+    agent: str
+    database: str
+    address: str
+    application: str
+
+    def record(self, event: str, *, owner: str = "", why: str = "") -> audit.Session:
+        """That it came in, was turned away, or left."""
+        return audit.Session.model_validate(
+            {
+                **telling.correlation(self.id),
+                "event": event,
+                "agent": telling.printable(self.agent),
+                "owner": owner,
+                "database": telling.printable(self.database),
+                "address": self.address,
+                "application": telling.printable(self.application),
+                "why": telling.printable(why),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """A client that has been let in."""
+
+    listener: Listener
+    link: Link
+    minor: int
+    arrival: Arrival
+    back: upstream.Upstream
+    conversation: Conversation
+
+    async def stay(self) -> None:
+        conversations = self.listener._conversations  # noqa: SLF001 — a part of the listener
+        pid = secrets.randbelow(2**31 - 1) + 1
+        key = secrets.token_bytes(LONG_KEY if self.minor >= 2 else SHORT_KEY)
+        conversations[pid, key] = self.conversation
+        try:
+            greeting = [wire.AuthenticationOk().encode()]
+            greeting += [wire.ParameterStatus(name, value).encode() for name, value in self.back.parameters]
+            greeting += [wire.BackendKeyData(pid, key).encode(), wire.ReadyForQuery("I").encode()]
+            self.link.write(b"".join(greeting))
+            why = await self.conversation.run()
+        finally:
+            del conversations[pid, key]
+            self.back.link.close()
+        await self.listener._house.log.append([self.arrival.record("closed", why=why)])  # noqa: SLF001 — as above
+
+
+def _facts(guarded: Guarded, settings: Mapping[str, str]) -> sql.Facts:
+    """What names mean in a fresh session of the firewall's login with these startup settings."""
+    snapshot = guarded.gate.snapshot
+    path: tuple[str, ...] | None = snapshot.search_path
+    if "search_path" in settings:
+        path = parameters.search_path(settings["search_path"])
+    return sql.Facts(database=guarded.name, role=snapshot.role, search_path=path)
+
+
+def _dismiss(link: Link, sqlstate: str, message: str, hint: str) -> None:
+    link.write(wire.error(severity="FATAL", sqlstate=sqlstate, message=message, hint=hint).encode())

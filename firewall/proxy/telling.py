@@ -1,0 +1,227 @@
+"""What the firewall says: records for the log, notices and refusals for the client.
+
+A refusal names the rule, the hold if there is one, and the next step: an agent reads it and knows what to do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from firewall import audit, clock, ids
+from firewall.approval import Hold, State
+from firewall.session import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from firewall.gate import Judgement
+    from firewall.session import Act, Done
+
+# SQLSTATEs of our own, in a class that the standard leaves to implementations (SQL:2016, 24.1).
+REJECTED = "QF001"
+EXPIRED = "QF002"
+VOIDED = "QF003"
+NOT_RECORDED = "58030"
+INSUFFICIENT_PRIVILEGE = "42501"
+CANCELLED = "57014"
+# What the log keeps of a value that nobody had to look at; the digest binds all of it.
+LONGEST_LOGGED_VALUE = 2000
+# What a person can be asked to read.
+LONGEST_REVIEWABLE = 1024 * 1024
+
+
+def correlation(session: str, statement: str = "", hold: str = "") -> dict[str, str]:
+    """The fields that every record has."""
+    return {
+        "id": ids.record_id(),
+        "at": clock.stamp(clock.now()),
+        "session": session,
+        "statement": statement,
+        "hold": hold,
+    }
+
+
+def judgement_record(judgement: Judgement, session: str, statement: str) -> audit.Judgement:
+    """The machine's word, whole."""
+    verdict = judgement.verdict
+    relations = {e.object for e in judgement.effects if e.type == "relation"}
+    return audit.Judgement.model_validate(
+        {
+            **correlation(session, statement),
+            "agent": judgement.subject.agent,
+            "owner": judgement.subject.owner,
+            "database": judgement.subject.database,
+            "environment": judgement.subject.environment,
+            "role": judgement.role,
+            "sql": printable(judgement.sql),
+            "verdict": verdict.action.value,
+            "enforced": verdict.enforced,
+            "risk": verdict.risk.value,
+            "rule": verdict.rule,
+            "reasons": reasons(judgement),
+            "effects": [
+                {
+                    "kind": effect.kind.value,
+                    "object": printable(effect.object),
+                    "columns": [printable(column) for column in effect.columns],
+                    "labels": list(effect.labels),
+                }
+                for effect in judgement.effects
+            ],
+            "relations": sorted(printable(relation) for relation in relations),
+            "labels": list(judgement.labels),
+            "opaque": printable(judgement.analysis.opaque),
+            "fingerprint": next((s.fingerprint for s in judgement.analysis.statements), ""),
+            "revision": verdict.revision,
+            "catalog": judgement.catalog,
+        }
+    )
+
+
+def reasons(judgement: Judgement) -> list[str]:
+    """One line each, the rule first; the deciding ones before the others."""
+    verdict = judgement.verdict
+    ordered = sorted(verdict.reasons, key=lambda reason: reason.action is not verdict.action)
+    return [
+        printable(f"{r.rule}: {r.why} ({r.effect}{_labelled(r.labels)})")
+        if r.effect
+        else f"{r.rule}: {r.why}"
+        for r in ordered
+    ]
+
+
+def values(act: Act, *, longest: int | None = None) -> list[str | None]:
+    """Bound values for people: text as it is, binary in hexadecimal; cut at `longest` with a note of it."""
+    shown: list[str | None] = []
+    for i, value in enumerate(act.parameters):
+        binary = bool(act.formats) and act.formats[i if len(act.formats) > 1 else 0] == 1
+        shown.append(None if value is None else _value(value, longest, binary=binary))
+    return shown
+
+
+def outcome_record(
+    done: Done, agent: str, session: str, statement: str, *, hold: str, micros: int
+) -> audit.Outcome:
+    """Postgres's word."""
+    rows = sum(int(last) for tag in done.tags if (last := tag.rpartition(" ")[2]).isdecimal())
+    return audit.Outcome(
+        **correlation(session, statement, hold),
+        agent=agent,
+        tag=printable("; ".join(done.tags)),
+        rows=rows,
+        bytes=done.size,
+        micros=micros,
+        sqlstate=done.sqlstate,
+        message=printable(done.message),
+    )
+
+
+def outcome_line(done: Done) -> str:
+    """Postgres's word in one line, for the card."""
+    if done.sqlstate:
+        return f"failed: {done.message} ({done.sqlstate})"
+    return "; ".join(done.tags) or "finished"
+
+
+def denied(judgement: Judgement) -> Refusal:
+    """A rule forbids it."""
+    verdict = judgement.verdict
+    return Refusal(
+        INSUFFICIENT_PRIVILEGE,
+        f"query-firewall: denied by rule `{verdict.rule}`",
+        detail=printable(verdict.why),
+        hint="no approval is possible for this; ask the policy's owner if the rule is wrong",
+    )
+
+
+def undecided(hold: Hold) -> Refusal:
+    """The hold has ended without leave."""
+    last = hold.votes[-1] if hold.votes else None
+    match hold.state:
+        case State.REJECTED:
+            why = f": {last.reason}" if last and last.reason else ""
+            return Refusal(
+                REJECTED,
+                f"query-firewall: hold {hold.id} was rejected by {hold.decided_by}{printable(why)}",
+                detail=f"rule `{hold.rule}` requires approval by {' or '.join(hold.groups)}",
+                hint="change the statement, or talk to the approver before you send it again",
+            )
+        case State.EXPIRED:
+            return Refusal(
+                EXPIRED,
+                f"query-firewall: hold {hold.id} expired, nobody decided in time",
+                detail=f"rule `{hold.rule}` requires approval by {' or '.join(hold.groups)}",
+                hint="send the statement again when an approver is there",
+            )
+        case State.WITHDRAWN | State.LAPSED:
+            return Refusal(
+                CANCELLED, "canceling statement due to user request", detail=f"hold {hold.id} is withdrawn"
+            )
+        case _:
+            return voided(hold)
+
+
+def voided(hold: Hold) -> Refusal:
+    """Approved, but not what would run now."""
+    return Refusal(
+        VOIDED,
+        f"query-firewall: the approval of hold {hold.id} is void",
+        detail="policy or catalog changed after it was asked for",
+        hint="send the statement again; it will be judged as things are now",
+    )
+
+
+def too_long() -> Refusal:
+    """Nobody could review it."""
+    return Refusal(
+        "54000",
+        f"query-firewall: a statement that needs approval may be {LONGEST_REVIEWABLE >> 20} MiB long at most",
+        hint="use COPY, or bind the values as parameters of smaller statements",
+    )
+
+
+def not_recorded(why: str) -> Refusal:
+    """The log cannot be written, so nothing passes."""
+    return Refusal(
+        NOT_RECORDED,
+        "query-firewall: the statement was not run, because the log could not be written",
+        detail=printable(why),
+        hint="tell the operator of the firewall; statements pass again when the store does",
+    )
+
+
+def waiting(hold: Hold, url: str) -> tuple[str, str, str]:
+    """Message, detail and hint of the notice that a held statement gets at once."""
+    where = f" at {url}/holds/{hold.id}" if url else f" with `firewall holds approve {hold.id}`"
+    return (
+        f"query-firewall: hold {hold.id}, waiting for approval by {' or '.join(hold.groups)}",
+        "\n".join(hold.reasons[:5]),
+        f"it is decided in Slack or{where}, and expires at {hold.expires_at:%Y-%m-%d %H:%M:%S} UTC",
+    )
+
+
+def still_waiting(hold: Hold, seconds: float) -> tuple[str, str, str]:
+    """The notice that follows every half minute."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"query-firewall: hold {hold.id} is still pending, expires in {minutes}:{rest:02d}", "", ""
+
+
+def printable(text: str) -> str:
+    """Text that JSON and a database can hold: lone surrogates and NUL made visible."""
+    return text.replace("\0", "\u2400").encode(errors="backslashreplace").decode()
+
+
+def lines(effects: Iterable[str]) -> tuple[str, ...]:
+    """Without repetition, in order."""
+    return tuple(dict.fromkeys(printable(effect) for effect in effects))
+
+
+def _labelled(labels: tuple[str, ...]) -> str:
+    return f" labelled {', '.join(labels)}" if labels else ""
+
+
+def _value(value: bytes, longest: int | None, *, binary: bool) -> str:
+    text = f"\\x{value.hex()}" if binary else printable(value.decode(errors="backslashreplace"))
+    if longest is None or len(text) <= longest:
+        return text
+    return f"{text[:longest]} … {len(text) - longest} characters more"

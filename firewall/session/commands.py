@@ -1,0 +1,191 @@
+"""What a session asks of the edge that drives it, and what it is told.
+
+Everything is data: the edge carries commands out and answers `Judge` with a `Ruling` and `Clear` with leave
+or a `Refusal`, each by ticket. The session never learns what a verdict is made of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Action(StrEnum):
+    """What the verdict comes to on the wire."""
+
+    ALLOW = "allow"
+    HOLD = "hold"
+    DENY = "deny"
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One execution that needs leave: a text and the values bound to it.
+
+    parameters: wire bytes, None for NULL; formats: 0 text, 1 binary, as Bind sent them (none, one, or one
+    each); types: the OIDs that Parse named, 0 where Postgres is to infer them.
+    """
+
+    sql: str
+    parameters: tuple[bytes | None, ...] = ()
+    formats: tuple[int, ...] = ()
+    types: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """How a text is to be treated, as the edge answers `Judge`.
+
+    native: Postgres is likely to reject the text by itself (grammar error, unknown name); let it speak first.
+    single: the text is exactly one statement, so that it can be sent as a Parse.
+    prepares: names that the text prepares by PREPARE, with their texts.
+    changes_catalog: names may mean something else afterwards.
+    facts: the session's facts once the text has been released; opaque here.
+    judgement: whatever the edge wants back with `Clear` and `Done`; opaque here.
+    """
+
+    action: Action
+    native: bool = False
+    single: bool = True
+    prepares: tuple[tuple[str, str], ...] = ()
+    changes_catalog: bool = False
+    facts: object = None
+    judgement: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What the client is told instead of a result; the fields of an ErrorResponse (manual 53.8)."""
+
+    sqlstate: str
+    message: str
+    detail: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ToFrontend:
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ToBackend:
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Foresee:
+    """A text that will probably be judged soon; no answer is wanted."""
+
+    sql: str
+    facts: object
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Answer with `Session.ruled(ticket, ruling)`.
+
+    refresh: Postgres knows names that the catalog did not; read the catalog again first.
+    lexing_safe: false when the server's settings make texts mean something else than they say.
+    in_doubt: the open transaction has changed the catalog, and nobody else can see how.
+    prepared: texts of prepared statements by name; None where two texts are possible. A live view: read it
+        at once.
+    """
+
+    ticket: int
+    sql: str
+    facts: object
+    lexing_safe: bool
+    prepared: Mapping[str, str | None]
+    refresh: bool = False
+    in_doubt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """Answer with `Session.cleared(ticket)` once the release is durable, or `Session.refused(ticket, …)`."""
+
+    ticket: int
+    ruling: Ruling
+    acts: tuple[Act, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Whoever waits for `ticket` no longer does; the edge still answers the ticket."""
+
+    ticket: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Postgres has answered what was asked under `ticket`. Sizes in bytes of DataRow and CopyData frames.
+
+    released: false when Postgres rejected the text itself before anything was released.
+    """
+
+    ticket: int
+    judgement: object
+    tags: tuple[str, ...]
+    size: int
+    sqlstate: str = ""
+    message: str = ""
+    released: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """The session refused a message by itself, without judging it; for the record."""
+
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogChanged:
+    """A transaction that changed the catalog has ended; read it again before the next judgement."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelUpstream:
+    """Send a CancelRequest with the real key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Send what is written already, then close both sides. `fault` marks an internal error."""
+
+    why: str
+    fault: bool = False
+
+
+Command = (
+    ToFrontend
+    | ToBackend
+    | Foresee
+    | Judge
+    | Clear
+    | Withdraw
+    | Done
+    | Declined
+    | CatalogChanged
+    | CancelUpstream
+    | Close
+)
+
+
+@dataclass(slots=True)
+class Work:
+    """What was released under one ticket, until Postgres has answered all of it."""
+
+    ticket: int
+    judgement: object
+    left: int
+    tags: list[str] = field(default_factory=list)
+    size: int = 0
+    sqlstate: str = ""
+    message: str = ""
