@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
-from firewall.errors import ConfigurationError
-from firewall.policy.load import text_of, validate
+from firewall.policy.load import refused, text_of, validate
 from firewall.policy.source import read
 from firewall.policy.verdict import Action, Risk, Subject
 from firewall.sql.analysis import Effect, Kind, ObjectType
@@ -112,7 +111,7 @@ def load(path: Path) -> tuple[Case, ...]:
     """The cases in a file. Raises `ConfigurationError` with every problem found."""
     source = read(text_of(path), path)
     if source.problems:
-        raise ConfigurationError(tuple(source.problems))
+        raise refused(source.problems)
     return validate(Cases, source).cases
 
 

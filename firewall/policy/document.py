@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
 
 from firewall.policy import glob
+from firewall.policy.source import shown
 from firewall.policy.verdict import Action, Risk
 from firewall.sql.analysis import Kind
 
@@ -55,6 +56,28 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, (str, int)) else value
 
 
+def _some(value: Any) -> Any:
+    """At least one; one text stands for a list of one."""
+    if value is None or value in ("", [], {}):
+        raise ValueError("is empty; write at least one")
+    return [value] if isinstance(value, (str, int)) else value
+
+
+def _not_null(message: str) -> BeforeValidator:
+    """A key that is written has a value: `agents:` with nothing behind it must not mean every agent."""
+
+    def check(value: Any) -> Any:
+        if value is None:
+            raise ValueError(message)
+        return value
+
+    return BeforeValidator(check)
+
+
+MATCHER = _not_null(EMPTY)
+WRITTEN = _not_null("is empty; write a value, or leave the key out")
+
+
 def _alone(values: tuple[str, ...]) -> tuple[str, ...]:
     if glob.ANY in values and len(values) > 1:
         raise ValueError("`any` stands alone; write `any`, or the list without it")
@@ -75,7 +98,7 @@ def _pattern(parts: int) -> AfterValidator:
 def _matching(regex: re.Pattern[str], rule: str) -> AfterValidator:
     def check(text: str) -> str:
         if not regex.fullmatch(text):
-            raise ValueError(f"`{text}` {rule}")
+            raise ValueError(f"`{shown(text)}` {rule}")
         return text
 
     return AfterValidator(check)
@@ -88,7 +111,7 @@ def _kinds(pattern: str) -> str:
         return pattern
     near = get_close_matches(pattern, known, n=1)
     meant = f"did you mean `{near[0]}`?" if near else f"write `any` or some of {', '.join(known)}"
-    raise ValueError(f"`{pattern}` is not an effect; {meant}")
+    raise ValueError(f"`{shown(pattern)}` is not an effect; {meant}")
 
 
 def _seconds(value: Any) -> float:
@@ -96,12 +119,12 @@ def _seconds(value: Any) -> float:
     match = DURATION.fullmatch(value) if isinstance(value, str) and value else None
     if match is None:
         raise ValueError(
-            f"`{value}` is not a duration; write a number and a unit, e.g. `90s`, `15m`, `1h30m`"
+            f"`{shown(value)}` is not a duration; write a number and a unit, e.g. `90s`, `15m`, `1h30m`"
         )
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
     total = float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
     if not 1 <= total <= MAX_EXPIRY:
-        raise ValueError(f"`{value}` is out of range; write between `1s` and `7d`")
+        raise ValueError(f"`{shown(value)}` is out of range; write between `1s` and `7d`")
     return total
 
 
@@ -132,7 +155,7 @@ def _line(limit: int) -> AfterValidator:
 def _free_name(name: str) -> str:
     if name in RESERVED_NAMES or "`" in name:
         raise ValueError(
-            f"`{name}` cannot name a rule; choose another name, without backticks and none of "
+            f"`{shown(name)}` cannot name a rule; choose another name, without backticks and none of "
             f"{', '.join(sorted(RESERVED_NAMES))}, which verdicts use themselves"
         )
     return name
@@ -167,7 +190,8 @@ LabelName = Annotated[
 Group = Annotated[
     StrictStr, _matching(GROUP, "is not a group's name; write lower-case letters, digits, `-` and `_`")
 ]
-Groups = Annotated[tuple[Group, ...], BeforeValidator(_listed)]
+Groups = Annotated[tuple[Group, ...], BeforeValidator(_some)]
+Quorum = Annotated[StrictInt, Field(ge=1, le=MAX_QUORUM)]
 Duration = Annotated[float, BeforeValidator(_seconds)]
 Line = Annotated[StrictStr, _line(MAX_WHY)]
 Name = Annotated[StrictStr, _line(MAX_NAME), AfterValidator(_free_name)]
@@ -176,7 +200,7 @@ Flag = Annotated[bool, Field(strict=True)]
 
 def _address(name: str) -> str:
     if not EMAIL.fullmatch(name) or name != name.lower():
-        raise ValueError(f"`{name}` does not name a person; write their e-mail address in lower case")
+        raise ValueError(f"`{shown(name)}` does not name a person; write their e-mail address in lower case")
     return name
 
 
@@ -203,41 +227,41 @@ class Approver(_Model):
 class Approval(_Model):
     """Who decides a hold and how long it waits; what a rule leaves out comes from the top level."""
 
-    groups: Groups | None = None
-    quorum: Annotated[StrictInt, Field(ge=1, le=MAX_QUORUM)] | None = None
-    expires: Duration | None = None
+    groups: Annotated[Groups | None, WRITTEN] = None
+    quorum: Annotated[Quorum | None, WRITTEN] = None
+    expires: Annotated[Duration | None, WRITTEN] = None
 
 
 class When(_Model):
     """What narrows a rule. All of them must match; each is a list of which one must."""
 
-    agents: Texts | None = None
-    owners: Texts | None = None
-    teams: Texts | None = None
-    databases: Texts | None = None
-    environments: Texts | None = None
-    relations: Names | None = None
-    functions: Names | None = None
-    settings: Texts | None = None
-    objects: Texts | None = None
-    columns: Columns | None = None
-    labels: LabelPatterns | None = None
-    tested_labels: LabelPatterns | None = None
-    unlabelled: Flag | None = None
-    unfiltered: Flag | None = None
+    agents: Annotated[Texts | None, MATCHER] = None
+    owners: Annotated[Texts | None, MATCHER] = None
+    teams: Annotated[Texts | None, MATCHER] = None
+    databases: Annotated[Texts | None, MATCHER] = None
+    environments: Annotated[Texts | None, MATCHER] = None
+    relations: Annotated[Names | None, MATCHER] = None
+    functions: Annotated[Names | None, MATCHER] = None
+    settings: Annotated[Texts | None, MATCHER] = None
+    objects: Annotated[Texts | None, MATCHER] = None
+    columns: Annotated[Columns | None, MATCHER] = None
+    labels: Annotated[LabelPatterns | None, MATCHER] = None
+    tested_labels: Annotated[LabelPatterns | None, MATCHER] = None
+    unlabelled: Annotated[Flag | None, WRITTEN] = None
+    unfiltered: Annotated[Flag | None, WRITTEN] = None
 
 
 class Rule(_Model):
     """`allow`, `hold` or `deny` these effects, `when` …, `why` …"""
 
     name: Name
-    allow: Effects | None = None
-    hold: Effects | None = None
-    deny: Effects | None = None
+    allow: Annotated[Effects | None, MATCHER] = None
+    hold: Annotated[Effects | None, MATCHER] = None
+    deny: Annotated[Effects | None, MATCHER] = None
     when: Annotated[When | None, BeforeValidator(_when)] = None
     why: Line
-    approval: Approval | None = None
-    risk: Risk | None = None
+    approval: Annotated[Approval | None, WRITTEN] = None
+    risk: Annotated[Risk | None, WRITTEN] = None
 
     @property
     def action(self) -> Action:
@@ -260,7 +284,7 @@ class Document(_Model):
     labels: dict[LabelName, Columns] = {}
     approvers: dict[Annotated[StrictStr, AfterValidator(_address)], Approver] = {}
     approval: Approval = Approval()
-    rules: Annotated[tuple[Rule, ...], Field(min_length=1)]
+    rules: Annotated[tuple[Rule, ...], BeforeValidator(_some)]
 
 
 def contradictions(data: Any) -> Iterator[tuple[FieldPath, str]]:
@@ -283,7 +307,7 @@ def _between_rules(rules: list[Any]) -> Iterator[tuple[FieldPath, str]]:
         here: FieldPath = ("rules", number)
         name = rule.get("name")
         if isinstance(name, str) and seen.setdefault(name.strip(), number) != number:
-            yield (*here, "name"), f"`{name}` names two rules; give each a name of its own"
+            yield (*here, "name"), f"`{shown(name)}` names two rules; give each a name of its own"
         actions = [key for key in ("allow", "hold", "deny") if key in rule]
         if not actions:
             yield (
@@ -309,4 +333,7 @@ def _between_approvers(approvers: dict[Any, Any]) -> Iterator[tuple[FieldPath, s
         for user in sorted(u for u in users if isinstance(u, str)):
             owners[user] += 1
             if owners[user] == 2:
-                yield ("approvers", name, "slack"), f"`{user}` is another approver's Slack user already"
+                yield (
+                    ("approvers", name, "slack"),
+                    f"`{shown(user)}` is another approver's Slack user already",
+                )

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from firewall.policy import risk as risks
+from firewall.policy.glob import MAX_NAME
 from firewall.policy.rule import columns_of, labels_of, tested_of
 from firewall.policy.verdict import Action, Reason, Requirement, Risk, Verdict
 from firewall.sql.analysis import Kind
@@ -125,7 +126,8 @@ class Judge:
         found = tuple(rule for rule in self._about(subject)[effect.kind] if rule.may_touch(effect))
         if len(self._of_object) >= MAX_REMEMBERED:
             self._of_object.clear()
-        self._of_object[key] = found
+        if len(effect.object) <= MAX_NAME:
+            self._of_object[key] = found
         return found
 
     def _about(self, subject: Subject) -> dict[Kind, tuple[Rule, ...]]:

@@ -11,12 +11,16 @@ a dot inside a quoted identifier can then not pass for the dot between two.
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from itertools import combinations
+
+from firewall.policy.source import shown
 
 ANY = "any"
 SEPARATOR = "\0"
 EVERY_COLUMN = "*"
+# two identifiers of NAMEDATALEN (manual, 4.1.1), and room: a longer "name" is no name but an attempt to be costly
+MAX_NAME = 512
 # characters that other glob dialects read as wild, and that quoted identifiers need; none is meant literally
 REFUSED = frozenset("[]{}()!|\\\"'` \t\r\n\0")
 
@@ -26,15 +30,16 @@ def complaint(pattern: str, *, parts: int) -> str:
     strange = sorted(REFUSED.intersection(pattern))
     if strange:
         return (
-            f"`{pattern}` has `{strange[0]}`, and only `*` and `?` are wild; write the name as the catalog "
-            "has it, without quotes, and each alternative as a pattern of its own"
+            f"`{shown(pattern)}` has `{shown(strange[0])}`, and only `*` and `?` are wild; "
+            "write the name as the catalog has it, without quotes, "
+            "and each alternative as a pattern of its own"
         )
     pieces = pattern.split(".")
     if parts > 1 and not all(pieces):
-        return f"`{pattern}` has nothing beside a dot; write `*` for any name there"
+        return f"`{shown(pattern)}` has nothing beside a dot; write `*` for any name there"
     if parts > 1 and len(pieces) > parts:
         form = "schema.table.column" if parts == 3 else "schema.name"
-        return f"`{pattern}` has {len(pieces)} parts; write at most `{form}`"
+        return f"`{shown(pattern)}` has {len(pieces)} parts; write at most `{form}`"
     return ""
 
 
@@ -72,11 +77,14 @@ def _parts(pieces: list[str], parts: int) -> str:
     return SEPARATOR.join(_piece(p) for p in (*missing, *pieces))
 
 
+@lru_cache(maxsize=4096)
 def keys(dotted: str, parts: int = 2) -> tuple[str, ...]:
     """Every way to read `schema.name` as parts. Usually one: more only when a quoted name has a dot inside.
 
-    A name with too few dots has empty parts in front.
+    A name with too few dots has empty parts in front. Raises `ValueError` for what is longer than any name.
     """
+    if len(dotted) > MAX_NAME:
+        raise ValueError("no name in a database is this long")
     pieces = dotted.split(".")
     if len(pieces) <= parts:
         return (SEPARATOR.join((*[""] * (parts - len(pieces)), *pieces)),)

@@ -7,7 +7,7 @@ text in backticks and says what to write instead.
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=BaseModel)
 
+MAX_PROBLEMS: Final = 100  # nobody reads more, and a hostile file could have a million
 HINT = "every key is explained, with an example, in policies/README.md"
 
 
@@ -38,7 +39,7 @@ def parse(text: str, file: Path) -> Policy:
     """The policy in this text; `file` is what errors call it. Raises `ConfigurationError`."""
     source = read(text.removeprefix("\ufeff"), file)
     if source.problems:
-        raise ConfigurationError(tuple(source.problems), hint=HINT)
+        raise refused(source.problems)
     return compiling.build(validate(Document, source, contradictions), source)
 
 
@@ -51,7 +52,7 @@ def validate(
 
     Raises `ConfigurationError`, problems in the file's order.
     """
-    problems = [Problem(source.place(path), _dotted(path), message) for path, message in between(source.data)]
+    problems = [Problem(source.place(path), dotted(path), message) for path, message in between(source.data)]
     try:
         document = model.model_validate(source.data)
     except ValidationError as error:
@@ -60,7 +61,16 @@ def validate(
         if not problems:
             return document
     problems.sort(key=lambda p: (p.place.line, p.place.column))
-    raise ConfigurationError(tuple(dict.fromkeys(problems)), hint=HINT)
+    raise refused(list(dict.fromkeys(problems)))
+
+
+def refused(problems: list[Problem]) -> ConfigurationError:
+    """The error that names all problems, or the first hundred and how many more there are."""
+    told = problems[:MAX_PROBLEMS]
+    if len(problems) > len(told):
+        file = Place(problems[0].place.file)
+        told.append(Problem(file, "", f"and {len(problems) - len(told)} more; correct these first"))
+    return ConfigurationError(tuple(told), hint=HINT)
 
 
 def text_of(path: Path) -> str:
@@ -91,7 +101,7 @@ def _unreadable(path: Path, message: str) -> ConfigurationError:
     return ConfigurationError((Problem(Place(path), "", f"`{shown(path)}` {message}"),))
 
 
-def _dotted(path: FieldPath) -> str:
+def dotted(path: FieldPath) -> str:
     """`rules[2].when.agents`"""
     text = ""
     for step in path:
@@ -106,7 +116,7 @@ def _problem(detail: ErrorDetails, model: type[BaseModel], source: Source) -> Pr
     if of_key:
         path = path[:-1]
     of_key = of_key or detail["type"] == "extra_forbidden"
-    return Problem(source.place(path, key=of_key), _dotted(path), _message(detail, path, model))
+    return Problem(source.place(path, key=of_key), dotted(path), _message(detail, path, model))
 
 
 def _message(detail: ErrorDetails, path: FieldPath, model: type[BaseModel]) -> str:

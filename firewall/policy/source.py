@@ -105,6 +105,7 @@ class _Composer:
     def __init__(self, source: Source, events: Iterator[Any]) -> None:
         self._source = source
         self._events = events
+        self._aliases: set[str] = set()
 
     def document(self) -> None:
         try:
@@ -134,7 +135,11 @@ class _Composer:
             raise _Refused
         self._source.values[path] = self._place(event)
         if isinstance(event, yaml.AliasEvent):
-            self._note(event, f"aliases are not allowed; write out what `*{shown(event.anchor)}` stands for")
+            if event.anchor not in self._aliases:
+                self._note(
+                    event, f"aliases are not allowed; write out what `*{shown(event.anchor)}` stands for"
+                )
+            self._aliases.add(str(event.anchor))
             return None
         if event.anchor is not None:
             self._note(event, f"anchors are not allowed; remove `&{shown(event.anchor)}`")

@@ -326,3 +326,13 @@ def test_memory_is_bounded(monkeypatch):
         assert loaded.evaluate(subject, [read("id", relation=f"public.t{number}")]).action is Action.ALLOW
     assert len(loaded._judge._of_object) <= 10
     assert len(loaded._judge._of_subject) <= 10
+
+
+def test_a_name_that_is_no_name_is_denied_at_once_and_not_kept():
+    loaded = written("allow: any, when: {relations: '*'}")
+    verdict = loaded.evaluate(SUBJECT, [read("id", relation="a." * 500_000)])
+    assert (verdict.action, verdict.rule) == (Action.DENY, "error")
+    assert "ValueError" in verdict.why
+    setting = Effect(Kind.SETTING, "s" * 1000, ObjectType.SETTING)
+    assert loaded.evaluate(SUBJECT, [setting]).action is Action.HOLD
+    assert not loaded._judge._of_object

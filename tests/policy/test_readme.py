@@ -1,0 +1,69 @@
+"""The reference names every key there is, and every example in it loads."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from firewall import policy
+from firewall.policy import cases
+from firewall.policy.document import Document
+from firewall.sql.analysis import Kind
+
+README = Path(__file__).parents[2] / "policies" / "README.md"
+TEXT = README.read_text()
+EXAMPLES = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+BASE = {
+    "version": 1,
+    "default": "hold",
+    "approvers": {"dba@example.com": {"groups": ["dba", "security"]}},
+    "approval": {"groups": ["dba"]},
+    "rules": [{"name": "r", "allow": "read", "why": "w"}],
+}
+
+
+def models(annotation) -> set[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        inner = {m for f in annotation.model_fields.values() for m in models(f.annotation)}
+        return {annotation, *inner}
+    return {found for argument in get_args(annotation) for found in models(argument)}
+
+
+def keys(model: type[BaseModel]) -> set[str]:
+    return {field.alias or name for m in models(model) for name, field in m.model_fields.items()}
+
+
+@pytest.mark.parametrize("key", sorted(keys(Document) | keys(cases.Cases) - {"cases"}))
+def test_every_key_is_explained(key):
+    assert f"`{key}`" in TEXT
+
+
+@pytest.mark.parametrize("key", sorted(keys(Document)))
+def test_every_key_has_an_example(key):
+    assert any(re.search(rf"(?<![\w.]){key}:", example) for example in EXAMPLES), key
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_every_effect_is_named(kind):
+    assert f"`{kind}`" in TEXT
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_every_example_loads(example, tmp_path):
+    data = yaml.safe_load(example)
+    if "cases" in data:
+        path = tmp_path / "cases.yaml"
+        path.write_text(example)
+        assert cases.load(path)
+    else:
+        assert policy.parse(yaml.safe_dump({**BASE, **data}), README).document
+
+
+def test_every_shipped_policy_is_listed():
+    for path in README.parent.glob("*.yaml"):
+        assert path.name.endswith(".cases.yaml") or f"`{path.name}`" in TEXT
