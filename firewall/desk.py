@@ -39,10 +39,10 @@ class Ledger(Protocol):
 class Desk:
     """Opens holds, counts votes, and tells everyone who waits.
 
-    people: the person of that name as policy knows them now, or None for a stranger.
+    people: the person of a name to the policy of a database, as it stands now; None for a stranger.
     """
 
-    def __init__(self, ledger: Ledger, people: Callable[[str], Person | None]) -> None:
+    def __init__(self, ledger: Ledger, people: Callable[[str, str], Person | None]) -> None:
         self._ledger = ledger
         self._people = people
         self._listeners: set[Callable[[Hold], None]] = set()
@@ -90,7 +90,7 @@ class Desk:
             if hold is None:
                 return Refused(f"there is no hold `{hold_id}`")
             now = clock.now()
-            known = self._people(person)
+            known = self._people(person, hold.database)
             vote = Vote(person, approve, reason, channel, now)
             word: Counted | Refused
             if known is None:

@@ -86,7 +86,7 @@ async def _open(database: Database) -> Link:
         _, link = await loop.create_unix_connection(Link, path)
         return link
     _, link = await loop.create_connection(Link, database.host, database.port)
-    context = _context(database)
+    context = tls_context(database)
     if context is None:
         return link
     link.write(wire.SSLRequest().encode())
@@ -104,7 +104,7 @@ async def _open(database: Database) -> Link:
     return link
 
 
-def _context(database: Database) -> ssl.SSLContext | None:
+def tls_context(database: Database) -> ssl.SSLContext | None:
     """As libpq does by sslmode (manual 32.19.1)."""
     if database.sslmode == "disable":
         return None

@@ -85,6 +85,12 @@ class Reader:
         found += [rows.record(row) for row in await self._all(query) if row.id not in ids]
         return sorted(found, key=lambda record: (record.at, record.id))
 
+    async def statement_records(self, statement: str) -> list[audit.Record]:
+        """Everything that the log says of one statement, oldest first."""
+        query = select(_RECORDS.id, _RECORDS.bytes).where(_RECORDS.statement == statement)
+        ordered = query.order_by(_RECORDS.at, _RECORDS.idx)
+        return [rows.record(row) for row in await self._all(ordered)] if statement else []
+
     async def search(  # noqa: PLR0913 — one keyword for each thing to search by
         self,
         *,

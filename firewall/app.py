@@ -1,0 +1,287 @@
+"""The only file that knows everyone: settings in, a running firewall out."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import ssl
+from contextlib import AsyncExitStack, suppress
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Self
+
+import asyncpg
+import structlog
+
+from firewall import audit, clock, config, ids, policy, proxy, web, wire
+from firewall.approval import Person, State
+from firewall.catalog.introspect import introspect
+from firewall.channels.slack import SlackChannel, SlackSettings
+from firewall.desk import Desk
+from firewall.errors import CatalogError, ConfigurationError, FirewallError, Place, Problem
+from firewall.gate import Gate
+from firewall.proxy.upstream import tls_context
+from firewall.store import Store
+from firewall.web.server import Server
+from firewall.workers import Analysts
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from pydantic import SecretStr
+
+    from firewall.catalog import Snapshot
+
+log = structlog.get_logger(__name__)
+
+CATALOG_SECONDS = 30
+
+
+class App:
+    """A firewall: store, gates, desk, listener, console and, if configured, Slack.
+
+    `start` fails closed: whatever is wrong with settings, policy, key, store or database is an error before
+    the first agent can connect.
+    """
+
+    def __init__(self, settings: config.Settings, store: Store, key: audit.SigningKey) -> None:
+        self.settings = settings
+        self.store = store
+        self.key = key
+        self.gates: dict[str, Gate] = {}
+        self.desk = Desk(store, self.person)
+        self._analysts = Analysts(settings.analysis_workers)
+        self._stack = AsyncExitStack()
+        self._listener: proxy.Listener | None = None
+        self._console: Server | None = None
+
+    @classmethod
+    async def open(cls, settings: config.Settings) -> Self:
+        """Open key and store. Raises FirewallError."""
+        key = signing_key(settings)
+        return cls(settings, await Store.open(settings.store, origin=settings.origin, key=key), key)
+
+    @property
+    def port(self) -> int:
+        """Where agents connect."""
+        assert self._listener is not None
+        return self._listener.port
+
+    @property
+    def url(self) -> str:
+        """Where people decide."""
+        settings = self.settings.web
+        port = self._console.port if self._console else settings.port
+        return settings.url.rstrip("/") or f"http://{settings.host}:{port}"
+
+    async def start(self) -> None:
+        """Read policies and catalogs, take over after a crash, open the doors. Raises FirewallError."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Say goodbye to agents, then to people, then to the store."""
+        if self._listener is not None:
+            await self._listener.close()
+        await self._stack.aclose()
+        await self.store.close()
+
+    def person(self, name: str, database: str) -> Person | None:
+        """Who this is to the policy of the database that a hold is about; None for a stranger."""
+        gate = self.gates.get(database)
+        known = gate.policy.person(name) if gate else None
+        return Person(known.name, known.groups) if known else None
+
+    def by_slack(self, team: str, user: str) -> str | None:
+        """The name of whoever has this Slack account, in any policy."""
+        found = {name for gate in self.gates.values() if (name := gate.policy.by_slack(team, user))}
+        # two policies that disagree about an account identify nobody
+        return found.pop() if len(found) == 1 else None
+
+    async def _start(self) -> None:
+        self._stack.callback(self._analysts.close)
+        guarded = {name: await self._guard(name, db) for name, db in self.settings.databases.items()}
+        await self._adopt()
+        self._background(self.desk.watch())
+        self._background(self._refresh_catalogs())
+        self._console = Server(web.create_app(self._house()), self.settings.web.host, self.settings.web.port)
+        await self._console.start()
+        self._stack.push_async_callback(self._console.close)
+        await self._open_slack()
+        tls, binding = server_tls(self.settings.listen.tls)
+        self._listener = proxy.Listener(
+            proxy.Entrance(
+                listen=self.settings.listen,
+                tls=tls,
+                binding=binding,
+                databases=guarded,
+                agents=self.store,
+                desk=self.desk,
+                log=self.store,
+                url=self.url,
+                origin=self.settings.origin,
+                mock_secret=self._derived("scram"),
+                max_connections=self.settings.max_connections,
+                login_timeout=self.settings.login_timeout,
+            )
+        )
+        await self._listener.start()
+
+    async def _guard(self, name: str, database: config.Database) -> proxy.Guarded:
+        rules = policy.load(database.policy)
+        secret = config.password(name, database)
+        gate = Gate(rules, self._analysts, lambda: read_catalog(name, database, secret))
+        await self._analysts.warm(await gate.refresh())
+        self.gates[name] = gate
+        record = audit.Policy(
+            id=ids.record_id(),
+            at=clock.stamp(clock.now()),
+            database=name,
+            revision=rules.revision,
+            path=str(database.policy),
+            mode=rules.mode.value,
+        )
+        await self.store.append([record])
+        return proxy.Guarded(name, database, secret, gate)
+
+    async def _adopt(self) -> None:
+        """Holds of this firewall's earlier life have lost their sessions: nothing can run for them."""
+        for hold in await self.store.holds([State.PENDING, State.APPROVED], limit=100_000):
+            if hold.origin == self.settings.origin:
+                await self.desk.withdraw(hold.id, "the firewall was restarted")
+
+    async def _refresh_catalogs(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.catalog_refresh)
+            for name, gate in self.gates.items():
+                try:
+                    await gate.refresh()
+                except CatalogError as error:
+                    log.warning("catalog not refreshed", database=name, error=error.message)
+
+    async def _open_slack(self) -> None:
+        if self.settings.slack is None:
+            return
+        tokens = config.SlackTokens()
+        if tokens.bot_token is None or tokens.app_token is None:
+            missing = "SLACK_BOT_TOKEN" if tokens.bot_token is None else "SLACK_APP_TOKEN"
+            raise FirewallError(
+                f"the settings name a Slack channel, and the environment has no `{missing}`",
+                hint="README.md, `Connect Slack`, says where to find both tokens",
+            )
+        channel = SlackChannel(
+            SlackSettings(
+                bot_token=tokens.bot_token.get_secret_value(),
+                app_token=tokens.app_token.get_secret_value(),
+                channel=self.settings.slack.channel,
+                api_url=tokens.api_url,
+            ),
+            self.desk,
+            self.by_slack,
+        )
+        await channel.start()
+        self._stack.push_async_callback(channel.close)
+
+    def _house(self) -> web.House:
+        return web.House(
+            desk=self.desk,
+            person_by_token=lambda token: self.store.person_by_token(token_hash(token)),
+            is_person=self._is_person,
+            is_approver=lambda name: any(gate.policy.person(name) for gate in self.gates.values()),
+            search=self.store.search,
+            statement=self.store.statement_records,
+            verify_log=lambda: self.store.verify([self.key.public]),
+            status=self._status,
+            record=lambda record: self.store.append([record]),
+            cookie_key=self._derived("cookie"),
+        )
+
+    async def _is_person(self, name: str) -> bool:
+        return any(not token.revoked for token in await self.store.tokens(name))
+
+    async def _status(self) -> web.Status:
+        pending = await self.store.holds([State.PENDING], limit=10_000)
+        return web.Status(
+            databases=tuple(
+                web.Database(
+                    name,
+                    self.settings.databases[name].environment,
+                    gate.policy.revision,
+                    gate.policy.mode.value,
+                )
+                for name, gate in self.gates.items()
+            ),
+            sessions=self._listener.sessions if self._listener else 0,
+            pending=len(pending),
+            version=version("query-firewall"),
+        )
+
+    def _derived(self, purpose: str) -> bytes:
+        """A secret that outlives restarts, from the one that the operator keeps already."""
+        return hmac.digest(self.key.seed, f"query-firewall/{purpose}".encode(), "sha256")
+
+    def _background(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work)
+
+        async def stop() -> None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+        self._stack.push_async_callback(stop)
+
+
+def signing_key(settings: config.Settings) -> audit.SigningKey:
+    """The log's key, made on first use."""
+    if not settings.key.exists():
+        audit.SigningKey.generate(settings.origin).save(settings.key)
+    return audit.SigningKey.load(settings.key)
+
+
+def token_hash(token: str) -> str:
+    """What is stored of a person's token. Tokens are 256 random bits, so a plain hash cannot be guessed."""
+    return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
+
+
+async def read_catalog(name: str, database: config.Database, password: SecretStr) -> Snapshot:
+    """Introspect over a connection of its own. Raises CatalogError."""
+    try:
+        connection = await asyncpg.connect(
+            host=database.host,
+            port=database.port,
+            user=database.user,
+            password=password.get_secret_value() or None,
+            database=database.database,
+            ssl=database.sslmode if database.sslmode in {"disable", "prefer"} else tls_context(database),
+            timeout=CATALOG_SECONDS,
+            command_timeout=CATALOG_SECONDS,
+            server_settings={"application_name": "query-firewall catalog"},
+        )
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise CatalogError(
+            f"the catalog of `{name}` cannot be read from `{database.host}:{database.port}`: {error}",
+            hint="check host, port, user and password of this database in the settings file",
+        ) from None
+    try:
+        return await introspect(connection)
+    finally:
+        await connection.close(timeout=CATALOG_SECONDS)
+
+
+def server_tls(tls: config.Tls | None) -> tuple[ssl.SSLContext | None, bytes | None]:
+    """The context for agents' connections and the channel binding data of its certificate."""
+    if tls is None:
+        return None, None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["postgresql"])
+    try:
+        context.load_cert_chain(tls.certificate, tls.key)
+        certificate = ssl.PEM_cert_to_DER_cert(tls.certificate.read_text())
+    except (OSError, ssl.SSLError, ValueError) as error:
+        message = f"certificate and key cannot be used: {error}"
+        raise ConfigurationError((Problem(Place(tls.certificate), "listen.tls", message),)) from None
+    return context, wire.certificate_binding(certificate)
