@@ -1,6 +1,7 @@
 """What the database is: its relations, columns and functions at one moment, and their labels."""
 
 from firewall.catalog.snapshot import (
+    Cast,
     Column,
     ForeignKey,
     Function,
@@ -13,6 +14,7 @@ from firewall.catalog.snapshot import (
 )
 
 __all__ = [
+    "Cast",
     "Column",
     "ForeignKey",
     "Function",

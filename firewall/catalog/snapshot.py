@@ -108,6 +108,15 @@ class Operator:
     function: str
 
 
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """A cast that runs a function outside pg_catalog; types as format_type prints them."""
+
+    source: str
+    target: str
+    function: str
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """Everything known of one database. `version` is a digest of the content, equal for equal catalogs.
@@ -125,6 +134,11 @@ class Snapshot:
     roles: tuple[str, ...] = ()
     search_path: tuple[str, ...] = ("pg_catalog", "public")
     role: str = ""
+    casts: tuple[Cast, ...] = ()
+
+    def __getstate__(self) -> dict[str, object]:
+        """What a worker process is sent: the fields, without the indexes that are made on first use."""
+        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
 
     @cached_property
     def by_name(self) -> dict[str, dict[str, Relation]]:

@@ -1,0 +1,217 @@
+"""Reads a database's catalog into a `Snapshot`: a fixed number of queries in one read-only transaction.
+
+Nothing but pg_catalog is read, and no table's rows; an ordinary login can do it. What the login may not
+read is an error that names the missing privilege, never a smaller snapshot: a relation that is not in the
+snapshot is taken not to exist.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import asyncpg
+
+from firewall.catalog import introspect_sql as sql
+from firewall.catalog.serial import digest
+from firewall.catalog.snapshot import (
+    Cast,
+    Column,
+    ForeignKey,
+    Function,
+    Operator,
+    Relation,
+    RelationKind,
+    Snapshot,
+    Trigger,
+)
+from firewall.errors import CatalogError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+RELATION_KINDS: Final = {
+    "r": RelationKind.TABLE,
+    "p": RelationKind.PARTITIONED,
+    "v": RelationKind.VIEW,
+    "m": RelationKind.MATERIALIZED,
+    "f": RelationKind.FOREIGN,
+    "S": RelationKind.SEQUENCE,
+    "c": RelationKind.COMPOSITE,
+    "i": RelationKind.INDEX,
+    "I": RelationKind.INDEX,
+}
+
+# the bits of pg_trigger.tgtype, from src/include/catalog/pg_trigger.h
+TRIGGER_EVENTS: Final = {1 << 2: "insert", 1 << 3: "delete", 1 << 4: "update", 1 << 5: "truncate"}
+
+RULE_EVENTS: Final = {"1": "select", "2": "update", "3": "insert", "4": "delete"}
+
+ACTIONS: Final = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
+
+VOLATILITIES: Final = {"i": "immutable", "s": "stable", "v": "volatile"}
+
+FUNCTION_KINDS: Final = {"f": "function", "p": "procedure", "a": "aggregate", "w": "window"}
+
+Rows: TypeAlias = "list[asyncpg.Record]"
+
+
+async def introspect(connection: asyncpg.Connection) -> Snapshot:
+    """The catalog of the connection's database, as of one moment; `CatalogError` if it cannot be read.
+
+    Call it on an idle connection, outside a transaction. `search_path` and `role` are the connection's own.
+    """
+    role = ""
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            session = (await connection.fetch(sql.SESSION))[0]
+            role = session["role"]
+            await connection.execute(sql.PIN_SEARCH_PATH)
+            rows = {
+                name: await connection.fetch(query)
+                for name, query in {
+                    "relations": sql.RELATIONS,
+                    "columns": sql.COLUMNS,
+                    "children": sql.CHILDREN,
+                    "triggers": sql.TRIGGERS,
+                    "rules": sql.RULES,
+                    "foreign keys": sql.FOREIGN_KEYS,
+                    "functions": sql.functions(session["server_version"]),
+                    "operators": sql.OPERATORS,
+                    "casts": sql.CASTS,
+                    "roles": sql.ROLES,
+                }.items()
+            }
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise _missing_privilege(error, role) from error
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        raise CatalogError(
+            f"the catalog could not be read: `{error}`",
+            hint="see that the database is up and that its login may connect, then try again",
+        ) from error
+    return _snapshot(session, rows)
+
+
+def _snapshot(session: asyncpg.Record, rows: Mapping[str, Rows]) -> Snapshot:
+    snapshot = Snapshot(
+        version="",
+        database=session["database"],
+        server_version=session["server_version"],
+        relations=_relations(rows),
+        functions=tuple(_function(row) for row in rows["functions"]),
+        operators=tuple(Operator(r["schema"], r["name"], _function_name(r)) for r in rows["operators"]),
+        roles=tuple(row["name"] for row in rows["roles"]),
+        search_path=tuple(s for s in session["search_path"] if not s.startswith("pg_temp_")),
+        role=session["role"],
+        casts=tuple(Cast(r["source"], r["target"], _function_name(r)) for r in rows["casts"]),
+    )
+    return replace(snapshot, version=digest(snapshot))
+
+
+def _relations(rows: Mapping[str, Rows]) -> tuple[Relation, ...]:
+    names = {row["oid"]: f"{row['schema']}.{row['name']}" for row in rows["relations"]}
+    columns: defaultdict[int, list[Column]] = defaultdict(list)
+    for row in rows["columns"]:
+        columns[row["relation"]].append(
+            Column(
+                name=row["name"],
+                type=row["type"],
+                number=row["number"],
+                nullable=row["nullable"],
+                default=row["expression"],
+                comment=row["comment"],
+            )
+        )
+    children: defaultdict[int, list[str]] = defaultdict(list)
+    for row in rows["children"]:
+        if row["child"] in names:  # not another session's temporary table
+            children[row["parent"]].append(names[row["child"]])
+    triggers: defaultdict[int, list[Trigger]] = defaultdict(list)
+    for row in rows["triggers"]:
+        events = tuple(event for bit, event in TRIGGER_EVENTS.items() if row["bits"] & bit)
+        trigger = Trigger(row["name"], events, _function_name(row), row["definition"])
+        triggers[row["relation"]].append(trigger)
+    rules: defaultdict[int, list[Trigger]] = defaultdict(list)
+    for row in rows["rules"]:
+        rule = Trigger(row["name"], (RULE_EVENTS[row["event"]],), "", row["definition"])
+        rules[row["relation"]].append(rule)
+    references: defaultdict[int, list[ForeignKey]] = defaultdict(list)
+    for row in rows["foreign keys"]:
+        if row["child"] in names:
+            references[row["relation"]].append(_foreign_key(row, names, columns))
+    return tuple(
+        Relation(
+            schema=row["schema"],
+            name=row["name"],
+            kind=RELATION_KINDS[row["kind"]],
+            columns=tuple(columns[oid]) if oid in columns else (),
+            oid=oid,
+            owner=row["owner"],
+            definition=row["definition"],
+            children=tuple(children[oid]) if oid in children else (),
+            triggers=tuple(triggers[oid]) if oid in triggers else (),
+            rules=tuple(rules[oid]) if oid in rules else (),
+            referenced_by=tuple(references[oid]) if oid in references else (),
+            rows=row["rows"],
+            comment=row["comment"],
+        )
+        for row in rows["relations"]
+        for oid in (row["oid"],)
+    )
+
+
+def _foreign_key(
+    row: asyncpg.Record, names: Mapping[int, str], columns: Mapping[int, list[Column]]
+) -> ForeignKey:
+    by_number = {column.number: column.name for column in columns[row["child"]]}
+    return ForeignKey(
+        child=names[row["child"]],
+        columns=tuple(by_number[number] for number in row["columns"]),
+        on_delete=ACTIONS[row["on_delete"]],
+        on_update=ACTIONS[row["on_update"]],
+    )
+
+
+def _function(row: asyncpg.Record) -> Function:
+    kind = FUNCTION_KINDS[row["kind"]]
+    most = row["arguments"]
+    if kind == "procedure":  # CALL also takes places for OUT arguments (since Postgres 14)
+        most = max(most, row["all_arguments"] or 0)
+    modes, names = row["modes"] or [], row["names"] or []
+    # o, b and t are OUT, INOUT and TABLE (pg_proc.proargmodes); unnamed ones are called columnN
+    result = [name for mode, name in zip(modes, names, strict=False) if mode in "obt"]
+    results = sum(mode in "obt" for mode in modes)
+    named = len(result) == results and all(result)
+    return Function(
+        schema=row["schema"],
+        name=row["name"],
+        language=row["language"],
+        volatility=VOLATILITIES[row["volatility"]],
+        arguments=-1 if row["variadic"] else most,
+        required=row["arguments"] - row["defaulted"],
+        security_definer=row["security_definer"],
+        body=row["body"],
+        kind=kind,
+        returns=row["returns"],
+        columns=tuple(result) if named else (),
+    )
+
+
+def _function_name(row: asyncpg.Record) -> str:
+    return f"{row['function_schema']}.{row['function_name']}"
+
+
+def _missing_privilege(error: asyncpg.InsufficientPrivilegeError, role: str) -> CatalogError:
+    """Postgres says `permission denied for view pg_roles`; the last word is the object in every language."""
+    said = re.search(r"(\w*)\W+(\w+)\W*$", error.message or "")
+    word, name = said.groups() if said else ("", "pg_catalog")
+    grantee = '"' + role.replace('"', '""') + '"' if role else "the firewall's login"
+    what = f"EXECUTE ON FUNCTION pg_catalog.{name}" if word == "function" else f"SELECT ON pg_catalog.{name}"
+    if word == "schema":
+        what = f"USAGE ON SCHEMA {name}"
+    return CatalogError(
+        f"the catalog could not be read: `{name}` is not open to the firewall's login",
+        hint=f"run `GRANT {what} TO {grantee}` as a superuser in this database",
+    )

@@ -1,0 +1,139 @@
+"""The queries that read a catalog; one for each kind of object, whatever the number of objects.
+
+Every name is qualified and search_path is `pg_catalog, pg_temp` while they run, so that nothing that a
+database's users made can stand in for what is meant here, and so that what Postgres prints (view
+definitions, types, expressions) is qualified unless it is pg_catalog's. Written for Postgres 13 to 18.
+"""
+
+from __future__ import annotations
+
+SESSION = """
+SELECT pg_catalog.current_database()::pg_catalog.text AS database,
+       pg_catalog.current_setting('server_version_num')::pg_catalog.int4 AS server_version,
+       CURRENT_USER::pg_catalog.text AS role,
+       pg_catalog.current_schemas(true)::pg_catalog.text[] AS search_path
+"""
+
+PIN_SEARCH_PATH = "SET LOCAL search_path = pg_catalog, pg_temp"
+
+# relations of every schema but those of TOAST and of temporary tables
+_RELATIONS = """
+    pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n
+        ON n.oid = c.relnamespace
+       AND NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_toast')
+       AND NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_temp_')
+"""
+
+RELATIONS = f"""
+SELECT c.oid, n.nspname::pg_catalog.text AS schema, c.relname::pg_catalog.text AS name,
+       c.relkind::pg_catalog.text AS kind, c.reltuples AS rows,
+       pg_catalog.pg_get_userbyid(c.relowner)::pg_catalog.text AS owner,
+       COALESCE(d.description, '') AS comment,
+       CASE WHEN c.relkind IN ('v', 'm') THEN COALESCE(pg_catalog.pg_get_viewdef(c.oid), '') ELSE '' END
+           AS definition
+FROM {_RELATIONS}
+LEFT JOIN pg_catalog.pg_description AS d
+    ON d.objoid = c.oid AND d.objsubid = 0 AND d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c', 'i', 'I')
+ORDER BY n.nspname, c.relname
+"""  # noqa: S608 — put together from constants
+
+COLUMNS = f"""
+SELECT a.attrelid AS relation, a.attname::pg_catalog.text AS name,
+       pg_catalog.format_type(a.atttypid, a.atttypmod) AS type, a.attnum AS number,
+       NOT a.attnotnull AS nullable,
+       COALESCE(pg_catalog.pg_get_expr(e.adbin, e.adrelid), '') AS expression,
+       COALESCE(d.description, '') AS comment
+FROM pg_catalog.pg_attribute AS a
+JOIN {_RELATIONS} ON c.oid = a.attrelid
+LEFT JOIN pg_catalog.pg_attrdef AS e ON e.adrelid = a.attrelid AND e.adnum = a.attnum
+LEFT JOIN pg_catalog.pg_description AS d
+    ON d.objoid = a.attrelid AND d.objsubid = a.attnum
+   AND d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass
+WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c')
+ORDER BY a.attrelid, a.attnum
+"""  # noqa: S608 — put together from constants
+
+CHILDREN = """
+SELECT i.inhparent AS parent, i.inhrelid AS child
+FROM pg_catalog.pg_inherits AS i
+JOIN pg_catalog.pg_class AS c ON c.oid = i.inhrelid AND c.relkind IN ('r', 'p', 'f')
+ORDER BY i.inhparent, i.inhrelid
+"""
+
+# Internal triggers keep foreign keys; but up to Postgres 14 a partition's copies are marked internal too.
+TRIGGERS = """
+SELECT t.tgrelid AS relation, t.tgname::pg_catalog.text AS name, t.tgtype AS bits,
+       n.nspname::pg_catalog.text AS function_schema, p.proname::pg_catalog.text AS function_name,
+       COALESCE(pg_catalog.pg_get_triggerdef(t.oid), '') AS definition
+FROM pg_catalog.pg_trigger AS t
+JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+WHERE NOT t.tgisinternal
+   OR (t.tgparentid <> 0 AND NOT pg_catalog.starts_with(p.proname::pg_catalog.text, 'RI_FKey_'))
+ORDER BY t.tgrelid, t.tgname
+"""
+
+RULES = """
+SELECT r.ev_class AS relation, r.rulename::pg_catalog.text AS name, r.ev_type::pg_catalog.text AS event,
+       COALESCE(pg_catalog.pg_get_ruledef(r.oid), '') AS definition
+FROM pg_catalog.pg_rewrite AS r
+WHERE r.rulename <> '_RETURN'
+ORDER BY r.ev_class, r.rulename
+"""
+
+FOREIGN_KEYS = """
+SELECT k.confrelid AS relation, k.conrelid AS child, k.conkey AS columns,
+       k.confdeltype::pg_catalog.text AS on_delete, k.confupdtype::pg_catalog.text AS on_update
+FROM pg_catalog.pg_constraint AS k
+WHERE k.contype = 'f'
+ORDER BY k.confrelid, k.conrelid, k.conname
+"""
+
+_FUNCTIONS = """
+SELECT n.nspname::pg_catalog.text AS schema, p.proname::pg_catalog.text AS name,
+       l.lanname::pg_catalog.text AS language, p.provolatile::pg_catalog.text AS volatility,
+       p.pronargs AS arguments, p.pronargdefaults AS defaulted, p.provariadic <> 0 AS variadic,
+       pg_catalog.cardinality(p.proallargtypes) AS all_arguments,
+       p.prosecdef AS security_definer, p.prokind::pg_catalog.text AS kind,
+       COALESCE(pg_catalog.pg_get_function_result(p.oid), '') AS returns,
+       p.proargmodes::pg_catalog.text[] AS modes, p.proargnames AS names,
+       CASE WHEN l.lanname IN ('sql', 'plpgsql') THEN {body} ELSE '' END AS body
+FROM pg_catalog.pg_proc AS p
+JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang
+ORDER BY n.nspname, p.proname, p.oid
+"""
+
+OPERATORS = """
+SELECT n.nspname::pg_catalog.text AS schema, o.oprname::pg_catalog.text AS name,
+       f.nspname::pg_catalog.text AS function_schema, p.proname::pg_catalog.text AS function_name
+FROM pg_catalog.pg_operator AS o
+JOIN pg_catalog.pg_namespace AS n ON n.oid = o.oprnamespace AND n.nspname <> 'pg_catalog'
+JOIN pg_catalog.pg_proc AS p ON p.oid = o.oprcode
+JOIN pg_catalog.pg_namespace AS f ON f.oid = p.pronamespace
+ORDER BY n.nspname, o.oprname, o.oid
+"""
+
+CASTS = """
+SELECT pg_catalog.format_type(k.castsource, NULL) AS source,
+       pg_catalog.format_type(k.casttarget, NULL) AS target,
+       f.nspname::pg_catalog.text AS function_schema, p.proname::pg_catalog.text AS function_name
+FROM pg_catalog.pg_cast AS k
+JOIN pg_catalog.pg_proc AS p ON p.oid = k.castfunc
+JOIN pg_catalog.pg_namespace AS f ON f.oid = p.pronamespace AND f.nspname <> 'pg_catalog'
+ORDER BY 1, 2
+"""
+
+ROLES = "SELECT r.rolname::pg_catalog.text AS name FROM pg_catalog.pg_roles AS r ORDER BY r.rolname"
+
+STANDARD_BODIES_SINCE = 140000  # CREATE FUNCTION … BEGIN ATOMIC, kept parsed instead of as text
+
+
+def functions(server_version: int) -> str:
+    """The query for functions, procedures and aggregates of a server of this version."""
+    text = "p.prosrc"
+    if server_version >= STANDARD_BODIES_SINCE:
+        text = "COALESCE(pg_catalog.pg_get_function_sqlbody(p.oid), p.prosrc)"
+    return _FUNCTIONS.format(body=text)

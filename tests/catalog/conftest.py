@@ -1,0 +1,68 @@
+"""A database with one of each thing that a catalog can hold."""
+
+from __future__ import annotations
+
+import asyncpg
+import psycopg
+import pytest
+
+from firewall.catalog.introspect import introspect
+
+SCHEMA = """
+CREATE ROLE {role};
+CREATE TABLE people (id int PRIMARY KEY, name text NOT NULL DEFAULT 'nobody', gone int,
+                     loud text GENERATED ALWAYS AS (upper(name)) STORED);
+ALTER TABLE people DROP COLUMN gone;
+COMMENT ON TABLE people IS 'who';
+COMMENT ON COLUMN people.name IS 'pii.name';
+INSERT INTO people (id) SELECT generate_series(1, 50);
+ANALYZE people;
+CREATE TABLE cards (number text, owner int REFERENCES people ON DELETE CASCADE ON UPDATE SET NULL);
+CREATE TABLE "Odd Name" (";" int);
+CREATE VIEW named AS SELECT id, name FROM people WHERE id > 0;
+CREATE MATERIALIZED VIEW kept AS SELECT count(*) AS n FROM named;
+CREATE TABLE events (at date, what text) PARTITION BY RANGE (at);
+CREATE TABLE events_2024 PARTITION OF events FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
+CREATE TABLE base (a int);
+CREATE TABLE heir (b int) INHERITS (base);
+CREATE SEQUENCE counter;
+CREATE TYPE pair AS (x int, y text);
+CREATE SCHEMA tools;
+CREATE FUNCTION tools.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
+CREATE TRIGGER noted BEFORE INSERT OR UPDATE ON people FOR EACH ROW EXECUTE FUNCTION tools.note();
+CREATE TRIGGER noted AFTER DELETE ON events FOR EACH ROW EXECUTE FUNCTION tools.note();
+CREATE RULE silent AS ON DELETE TO cards DO INSTEAD NOTHING;
+CREATE FUNCTION tools.twice(n int, times int DEFAULT 2) RETURNS int LANGUAGE sql IMMUTABLE
+    RETURN n * times;
+CREATE FUNCTION tools.known(OUT id int, OUT name text) RETURNS SETOF record LANGUAGE sql STABLE
+    SECURITY DEFINER AS 'SELECT id, name FROM people';
+CREATE FUNCTION tools.any_of(VARIADIC text[]) RETURNS text LANGUAGE sql AS 'SELECT $1[1]';
+CREATE PROCEDURE tools.tidy() LANGUAGE sql AS 'DELETE FROM cards';
+CREATE AGGREGATE tools.total(int) (sfunc = int4pl, stype = int);
+CREATE FUNCTION tools.same(pair, pair) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+CREATE OPERATOR tools.=== (leftarg = pair, rightarg = pair, function = tools.same);
+CREATE FUNCTION tools.as_text(pair) RETURNS text LANGUAGE sql AS 'SELECT ($1).y';
+CREATE CAST (pair AS text) WITH FUNCTION tools.as_text(pair);
+"""
+
+
+@pytest.fixture
+def furnished(postgres, database):
+    """The name of a database with the schema above, and of a role made for it."""
+    role = f"role_{database}"
+    with psycopg.connect(postgres.dsn(database), autocommit=True) as admin:
+        admin.execute(SCHEMA.format(role=role))
+        yield database, role
+        admin.execute(f"DROP ROLE {role}")
+
+
+@pytest.fixture
+async def connection(postgres, furnished):
+    opened = await asyncpg.connect(postgres.dsn(furnished[0]))
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def snapshot(connection):
+    return await introspect(connection)

@@ -1,0 +1,239 @@
+"""A real catalog, read whole."""
+
+from __future__ import annotations
+
+import pickle
+import time
+
+import asyncpg
+import psycopg
+import pytest
+
+from firewall.catalog.introspect import introspect
+from firewall.catalog.snapshot import Cast, Column, ForeignKey, Operator, RelationKind, Snapshot
+from firewall.errors import CatalogError
+
+
+def functions(snapshot: Snapshot, name: str):
+    return [f for f in snapshot.functions_by_name[name] if f.schema == "tools"]
+
+
+def test_columns_stand_in_order_with_default_and_comment(snapshot):
+    people = snapshot.relation("public.people")
+    assert people.columns == (
+        Column("id", "integer", 1, nullable=False),
+        Column("name", "text", 2, nullable=False, default="'nobody'::text", comment="pii.name"),
+        Column("loud", "text", 4, default="upper(name)"),
+    )
+    assert (people.kind, people.comment, people.rows, people.owner) == (
+        RelationKind.TABLE,
+        "who",
+        50.0,
+        "postgres",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("public.named", RelationKind.VIEW),
+        ("public.kept", RelationKind.MATERIALIZED),
+        ("public.events", RelationKind.PARTITIONED),
+        ("public.counter", RelationKind.SEQUENCE),
+        ("public.pair", RelationKind.COMPOSITE),
+        ("public.people_pkey", RelationKind.INDEX),
+        ("public.Odd Name", RelationKind.TABLE),
+        ("pg_catalog.pg_class", RelationKind.TABLE),
+        ("information_schema.columns", RelationKind.VIEW),
+    ],
+)
+def test_relations_of_every_kind_and_schema(snapshot, name, kind):
+    assert snapshot.relation(name).kind is kind
+
+
+async def test_oids_are_postgres_own(snapshot, connection):
+    oid = await connection.fetchval("SELECT 'people'::regclass::oid::int8")
+    assert snapshot.relation("public.people").oid == oid
+
+
+def test_views_have_their_query_with_qualified_names(snapshot):
+    definition = snapshot.relation("public.named").definition
+    assert "FROM public.people" in definition
+    assert "FROM public.named" in snapshot.relation("public.kept").definition
+
+
+async def test_the_sessions_search_path_does_not_colour_definitions(connection, snapshot):
+    await connection.execute("SET search_path = tools, public")
+    again = await introspect(connection)
+    assert again.search_path == ("pg_catalog", "tools", "public")
+    assert again.relation("public.named") == snapshot.relation("public.named")
+    assert await connection.fetchval("SHOW search_path") == "tools, public"
+
+
+async def test_a_schema_named_like_the_user_is_resolved(connection):
+    await connection.execute('CREATE SCHEMA postgres; SET search_path = "$user", nowhere, public')
+    assert (await introspect(connection)).search_path == ("pg_catalog", "postgres", "public")
+
+
+def test_children_inherit_or_are_partitions(snapshot):
+    assert snapshot.relation("public.events").children == ("public.events_2024",)
+    assert snapshot.relation("public.base").children == ("public.heir",)
+
+
+def test_triggers_say_what_sets_them_off(snapshot):
+    (noted,) = snapshot.relation("public.people").triggers
+    assert (noted.name, set(noted.events), noted.function) == ("noted", {"insert", "update"}, "tools.note")
+    assert "BEFORE INSERT OR UPDATE" in noted.definition
+
+
+def test_a_partition_has_the_triggers_of_its_parent(snapshot):
+    (cloned,) = snapshot.relation("public.events_2024").triggers
+    assert (cloned.events, cloned.function) == (("delete",), "tools.note")
+
+
+def test_foreign_keys_are_not_shown_as_triggers(snapshot):
+    assert snapshot.relation("public.cards").triggers == ()
+
+
+def test_rules_but_not_those_that_make_views(snapshot):
+    (silent,) = snapshot.relation("public.cards").rules
+    assert (silent.name, silent.events, silent.function) == ("silent", ("delete",), "")
+    assert snapshot.relation("public.named").rules == ()
+
+
+def test_foreign_keys_stand_at_the_referenced_table(snapshot):
+    assert snapshot.relation("public.people").referenced_by == (
+        ForeignKey("public.cards", ("owner",), on_delete="CASCADE", on_update="SET NULL"),
+    )
+
+
+def test_functions(snapshot):
+    (twice,) = functions(snapshot, "twice")
+    assert (twice.language, twice.volatility, twice.required, twice.arguments) == ("sql", "immutable", 1, 2)
+    assert "times" in twice.body  # SQL-standard body
+    (known,) = functions(snapshot, "known")
+    assert (known.security_definer, known.columns, known.body) == (
+        True,
+        ("id", "name"),
+        "SELECT id, name FROM people",
+    )
+    (any_of,) = functions(snapshot, "any_of")
+    assert (any_of.arguments, any_of.required) == (-1, 1)
+    (tidy,) = functions(snapshot, "tidy")
+    assert (tidy.kind, tidy.body) == ("procedure", "DELETE FROM cards")
+    (total,) = functions(snapshot, "total")
+    assert (total.kind, total.returns) == ("aggregate", "integer")
+    builtin = snapshot.functions_by_name["pg_read_file"]
+    assert {f.schema for f in builtin} == {"pg_catalog"}
+    assert all(f.body == "" for f in builtin)
+
+
+def test_operators_and_casts_of_ones_own(snapshot):
+    assert Operator("tools", "===", "tools.same") in snapshot.operators
+    assert snapshot.casts == (Cast("public.pair", "text", "tools.as_text"),)
+
+
+def test_roles_and_session(snapshot, furnished):
+    database, role = furnished
+    assert {"postgres", role} <= set(snapshot.roles)
+    assert (snapshot.database, snapshot.role) == (database, "postgres")
+    assert snapshot.search_path == ("pg_catalog", "public")
+    assert snapshot.server_version >= 130000
+
+
+async def test_the_version_changes_with_the_catalog_alone(connection, snapshot):
+    await connection.execute("INSERT INTO people (id) VALUES (99); ANALYZE people; SELECT nextval('counter')")
+    again = await introspect(connection)
+    assert again.relation("public.people").rows == 51.0
+    assert again.version == snapshot.version
+    await connection.execute("COMMENT ON COLUMN people.name IS 'other'")
+    assert (await introspect(connection)).version != snapshot.version
+
+
+async def test_temporary_tables_of_any_session_stay_out(postgres, furnished, connection):
+    other = await asyncpg.connect(postgres.dsn(furnished[0]))
+    try:
+        for session in (connection, other):
+            await session.execute("CREATE TEMPORARY TABLE passing (a int) ")
+            await session.execute("CREATE TEMPORARY TABLE nearer () INHERITS (base)")
+        snapshot = await introspect(connection)
+    finally:
+        await other.close()
+    assert not [r for r in snapshot.relations if r.schema.startswith(("pg_temp", "pg_toast"))]
+    assert snapshot.relation("public.base").children == ("public.heir",)
+    assert snapshot.search_path == ("pg_catalog", "public")
+
+
+async def test_what_users_named_like_the_catalog_is_not_read(connection, snapshot):
+    await connection.execute(
+        "CREATE SCHEMA trap; CREATE TABLE trap.pg_class (oid int); CREATE TABLE trap.pg_roles (rolname text);"
+        "CREATE FUNCTION trap.pg_get_viewdef(oid) RETURNS text LANGUAGE sql AS $$ SELECT 'trap' $$;"
+        "SET search_path = trap, pg_catalog, public"
+    )
+    again = await introspect(connection)
+    assert again.roles == snapshot.roles
+    assert again.relation("public.named").definition == snapshot.relation("public.named").definition
+
+
+async def test_the_number_of_queries_does_not_grow_with_the_catalog(connection, snapshot):
+    async def queries():
+        seen: list[str] = []
+        with connection.query_logger(lambda record: seen.append(record.query)):
+            await introspect(connection)
+        return len(seen)
+
+    few = await queries()
+    await connection.execute(
+        "DO $$ BEGIN FOR n IN 1..30 LOOP "
+        "EXECUTE format('CREATE TABLE many_%s (a int, b text)', n); END LOOP; END $$"
+    )
+    assert await queries() == few < 20
+
+
+async def test_a_missing_privilege_is_named_with_its_grant(postgres, furnished):
+    database, role = furnished
+    with psycopg.connect(postgres.dsn(database), autocommit=True) as admin:
+        admin.execute(f"ALTER ROLE {role} LOGIN PASSWORD 'secret'")
+        admin.execute("REVOKE SELECT ON pg_catalog.pg_proc FROM PUBLIC")
+        connection = await asyncpg.connect(postgres.dsn(database, user=role, password="secret"))
+        try:
+            with pytest.raises(CatalogError) as caught:
+                await introspect(connection)
+        finally:
+            await connection.close()
+    assert "`pg_proc`" in caught.value.message
+    assert caught.value.hint.startswith(f'run `GRANT SELECT ON pg_catalog.pg_proc TO "{role}"`')
+
+
+async def test_an_ordinary_login_sees_the_whole_catalog(postgres, furnished, snapshot):
+    database, role = furnished
+    with psycopg.connect(postgres.dsn(database), autocommit=True) as admin:
+        admin.execute(f"ALTER ROLE {role} LOGIN PASSWORD 'secret'")
+    connection = await asyncpg.connect(postgres.dsn(database, user=role, password="secret"))
+    try:
+        seen = await introspect(connection)
+    finally:
+        await connection.close()
+    assert seen.role == role
+    assert seen.relations == snapshot.relations
+    assert seen.functions == snapshot.functions
+
+
+async def test_a_lost_connection_is_a_catalog_error(connection):
+    await connection.close()
+    with pytest.raises(CatalogError, match="the catalog could not be read"):
+        await introspect(connection)
+
+
+async def test_two_thousand_tables_take_seconds(connection):
+    for batch in range(20):  # a transaction each, to stay within the lock table
+        await connection.execute(
+            f"DO $$ BEGIN FOR n IN 1..100 LOOP EXECUTE format('CREATE TABLE wide_{batch}_%s "
+            "(id int PRIMARY KEY, a text, b text, c numeric, d date, e jsonb, f int, g int, h int)', n);"
+            " END LOOP; END $$"
+        )
+    began = time.perf_counter()
+    snapshot = await introspect(connection)
+    assert time.perf_counter() - began < 10
+    assert len([r for r in snapshot.relations if r.kind is RelationKind.TABLE]) > 2000
+    assert pickle.loads(pickle.dumps(snapshot)) == snapshot
