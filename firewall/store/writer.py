@@ -33,6 +33,11 @@ MAX_BATCH = 512
 
 # built once: SQLAlchemy then finds their compiled form at once
 _LOCK_HEAD = select(tables.heads).where(tables.heads.c.origin == bindparam("log")).with_for_update()
+_LEAVES = (
+    select(tables.records.c.leaf_hash)
+    .where(tables.records.c.origin == bindparam("log"), tables.records.c.idx < bindparam("size"))
+    .order_by(tables.records.c.idx)
+)
 _ADD_RECORDS = insert(tables.records)
 _ADD_RELATIONS = insert(tables.record_relations)
 _KEEP_HEAD = insert(tables.checkpoints)
@@ -196,7 +201,6 @@ class Writer:
             return self._head
         try:
             checkpoint = audit.open_checkpoint(row.note, [self._key.public])
-            frontier = audit.Frontier.from_bytes(bytes(row.frontier))
         except audit.UnknownSignerError:
             raise StoreError(
                 f"the log `{self._origin}` in `{self._where}` was begun with another key",
@@ -204,14 +208,23 @@ class Writer:
             ) from None
         except ValueError as error:
             raise self._broken(f"has a broken head: {error}") from None
-        if checkpoint.origin != self._origin or (checkpoint.size, checkpoint.root) != (
-            frontier.size,
-            frontier.root(),
-        ):
-            raise self._broken("has a head that does not match what was signed")
-        if checkpoint.size <= self._head.frontier.size and self._head.note:
+        if checkpoint.origin != self._origin:
+            raise self._broken(f"has the head of `{checkpoint.origin}`")
+        if self._head.note and checkpoint.size <= self._head.frontier.size:
             raise self._broken(f"was set back to {checkpoint.size} records from {self._head.frontier.size}")
-        return Head(frontier, row.note)
+        return Head(self._frontier(connection, bytes(row.frontier), checkpoint), row.note)
+
+    def _frontier(self, connection: Connection, kept: bytes, checkpoint: audit.Checkpoint) -> audit.Frontier:
+        """The frontier of a signed head: as kept, or made again from the leaf hashes if it is damaged."""
+        with suppress(ValueError):
+            frontier = audit.Frontier.from_bytes(kept)
+            if (frontier.size, frontier.root()) == (checkpoint.size, checkpoint.root):
+                return frontier
+        leaves = connection.execute(_LEAVES, {"log": self._origin, "size": checkpoint.size}).scalars()
+        frontier = audit.Frontier().extend(map(bytes, leaves))
+        if (frontier.size, frontier.root()) != (checkpoint.size, checkpoint.root):
+            raise self._broken("does not match its signed head")
+        return frontier
 
     def _first(self, connection: Connection) -> Head:
         self._found(connection)
