@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from firewall import wire
 from firewall.errors import ProtocolViolation
 from firewall.wire import responses
+from firewall.wire.body import Body
 
 text = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=20)
 name = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1, max_size=20)
@@ -199,6 +200,27 @@ def test_malformed(case):
         message.decode(body)
     assert caught.value.sqlstate == "08P01"
     assert not isinstance(caught.value, wire.TextError)
+
+
+@pytest.mark.parametrize(
+    ("case", "why"),
+    [
+        ("length -2", "cannot be -2 bytes long"),
+        ("length of 2 GB", "2147483647 bytes expected where 4 are left"),
+        ("65,535 values of nothing", "65535 items cannot stand in the 2 bytes left"),
+        ("more columns than bytes", "65535 items cannot stand in the 0 bytes left"),
+        ("four thousand million options", "4294967295 items cannot stand"),
+    ],
+)
+def test_hostile_counts_and_lengths_are_refused_before_anything_is_made_of_them(case, why):
+    message, body = MALFORMED[case]
+    with pytest.raises(ProtocolViolation, match=why):
+        message.decode(body)
+
+
+def test_a_cursor_does_not_go_back():
+    with pytest.raises(ProtocolViolation, match="-1 bytes expected"):
+        Body(b"abc", "Query").take(-1)
 
 
 @pytest.mark.parametrize(

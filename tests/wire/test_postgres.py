@@ -203,6 +203,7 @@ def connected_for(postgres: EmbeddedPostgres, request) -> Iterator[Server]:
 
 PASSWORDS = (
     "pencil",
+    "\u00ad",
     "pässword",
     "\u2168\u00ad",
     "a\u00a0b",
@@ -332,7 +333,7 @@ def knock(door: Door, password: str, **settings: str) -> pq.PGconn:
     return connection
 
 
-@pytest.mark.parametrize("password", PASSWORDS[:4], ids=ascii)
+@pytest.mark.parametrize("password", PASSWORDS[:6], ids=ascii)
 def test_libpq_signs_in_by_scram(password):
     door = Door(scram_with(wire.Verifier.of(password, b"0123456789abcdef")))
     connection = knock(door, password, sslmode="prefer", require_auth="scram-sha-256")
