@@ -16,8 +16,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
 
+from firewall.policy.document import at_least_one
 from firewall.policy.load import refused, text_of, validate
 from firewall.policy.source import read
 from firewall.policy.verdict import Action, Risk, Subject
@@ -87,7 +88,7 @@ class Case(_Model):
 class Cases(_Model):
     """A whole file of cases."""
 
-    cases: Annotated[tuple[Case, ...], Field(min_length=1)]
+    cases: Annotated[tuple[Case, ...], BeforeValidator(at_least_one)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ def _run(policy: Policy, case: Case) -> Result:
         ("verdict", case.verdict.value, verdict.action.value),
         ("rule", case.rule, verdict.rule),
         ("risk", case.risk and case.risk.value, verdict.risk.value),
-        ("groups", case.groups, required.groups if required else ()),
+        ("groups", _joined(case.groups), _joined(required.groups if required else ())),
         ("quorum", case.quorum, required.quorum if required else 0),
     ]
     differences = tuple(
@@ -152,6 +153,10 @@ def _run(policy: Policy, case: Case) -> Result:
         if wanted is not None and wanted != given
     )
     return Result(case, verdict, differences)
+
+
+def _joined(groups: tuple[str, ...] | None) -> str | None:
+    return None if groups is None else ", ".join(groups)
 
 
 def _effect(policy: Policy, effect: CaseEffect) -> Effect:

@@ -56,7 +56,7 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, (str, int)) else value
 
 
-def _some(value: Any) -> Any:
+def at_least_one(value: Any) -> Any:
     """At least one; one text stands for a list of one."""
     if value is None or value in ("", [], {}):
         raise ValueError("is empty; write at least one")
@@ -190,7 +190,7 @@ LabelName = Annotated[
 Group = Annotated[
     StrictStr, _matching(GROUP, "is not a group's name; write lower-case letters, digits, `-` and `_`")
 ]
-Groups = Annotated[tuple[Group, ...], BeforeValidator(_some)]
+Groups = Annotated[tuple[Group, ...], BeforeValidator(at_least_one)]
 Quorum = Annotated[StrictInt, Field(ge=1, le=MAX_QUORUM)]
 Duration = Annotated[float, BeforeValidator(_seconds)]
 Line = Annotated[StrictStr, _line(MAX_WHY)]
@@ -284,7 +284,7 @@ class Document(_Model):
     labels: dict[LabelName, Columns] = {}
     approvers: dict[Annotated[StrictStr, AfterValidator(_address)], Approver] = {}
     approval: Approval = Approval()
-    rules: Annotated[tuple[Rule, ...], BeforeValidator(_some)]
+    rules: Annotated[tuple[Rule, ...], BeforeValidator(at_least_one)]
 
 
 def contradictions(data: Any) -> Iterator[tuple[FieldPath, str]]:

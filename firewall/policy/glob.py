@@ -19,7 +19,7 @@ from firewall.policy.source import shown
 ANY = "any"
 SEPARATOR = "\0"
 EVERY_COLUMN = "*"
-# two identifiers of NAMEDATALEN (manual, 4.1.1), and room: a longer "name" is no name but an attempt to be costly
+# two identifiers of NAMEDATALEN (manual, 4.1.1), and room: what is longer is no name
 MAX_NAME = 512
 # characters that other glob dialects read as wild, and that quoted identifiers need; none is meant literally
 REFUSED = frozenset("[]{}()!|\\\"'` \t\r\n\0")
