@@ -70,8 +70,11 @@ class Policy:
         return self._labeller.of(relation, column)
 
     def person(self, name: str) -> Approver | None:
-        """The approver with this e-mail address, however it is capitalised, or None for a stranger."""
-        return self._approvers.get(name.lower())
+        """The approver of exactly this name, or None for a stranger.
+
+        Exactly: two spellings of one address must not pass for two people when votes are counted.
+        """
+        return self._approvers.get(name)
 
     def by_slack(self, team: str, user: str) -> str | None:
         """The name of the approver with this Slack account, or None for a stranger."""

@@ -70,9 +70,10 @@ def test_a_policy_loads(tmp_path):
 
 def test_people_are_found_by_name_and_by_slack():
     loaded = policy.parse(GOOD, Path("p.yaml"))
-    dana = loaded.person("Dana@example.com")
+    dana = loaded.person("dana@example.com")
     assert dana == policy.Approver("dana@example.com", frozenset({"dba", "security"}), (("", "U012AB3CD"),))
     assert loaded.person("eve@example.com") is None
+    assert loaded.person("Dana@example.com") is None
     assert loaded.by_slack("TANY", "U012AB3CD") == "dana@example.com"
     assert loaded.by_slack("T012AB3CD", "U045EF6GH") == "sam@example.com"
     assert loaded.by_slack("TOTHER", "U045EF6GH") is None
