@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
 from firewall import clock
@@ -23,8 +23,6 @@ from firewall.web.who import TheHouse, Visitor, get_seal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-
-    from starlette.requests import Request
 
     from firewall.approval import Hold
     from firewall.desk import Desk

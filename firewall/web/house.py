@@ -6,7 +6,7 @@ page shows arrives through one of these fields, so a page is tested with the fie
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -92,4 +92,4 @@ class House:
     verify_log: Callable[[], Awaitable[audit.Report]]
     status: Callable[[], Awaitable[Status]]
     record: Callable[[audit.Record], Awaitable[None]]
-    cookie_key: bytes
+    cookie_key: bytes = field(repr=False)

@@ -43,7 +43,7 @@ STATES = {
     State.APPROVED: "approved",
     State.REJECTED: "denied",
     State.EXPIRED: "expired",
-    State.WITHDRAWN: "withdrawn by the agent",
+    State.WITHDRAWN: "withdrawn",
     State.CONSUMED: "approved and run",
     State.LAPSED: "approved, never run",
 }

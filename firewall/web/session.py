@@ -52,7 +52,7 @@ class Visit:
 class Seal:
     """Makes and reads the cookies. `ended` holds signed-out nonces until they would expire by themselves."""
 
-    key: bytes
+    key: bytes = field(repr=False)
     _fernet: Fernet = field(init=False, repr=False)
     _form_key: bytes = field(init=False, repr=False)
     _ended: dict[str, int] = field(default_factory=dict, repr=False)
@@ -74,6 +74,9 @@ class Seal:
     def read(self, sealed: str) -> Visit | None:
         """The session of a cookie, or None if it is forged, expired or signed out."""
         try:
+            # base64 can be spelt in more than one way; only our own spelling is taken
+            if base64.urlsafe_b64encode(base64.urlsafe_b64decode(sealed)).decode() != sealed:
+                return None
             person, nonce, ends = json.loads(self._fernet.decrypt(sealed.encode()))
         except (InvalidToken, ValueError):
             return None

@@ -23,6 +23,8 @@ BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {
 PLAIN = frozenset(" \n\t")
 # text without any of these needs no second look, which is nearly every statement
 SUSPECT = re.compile(r"[^\n\t\x20-\x7e]")
+# white space that a list may fold; any other space is a character to be shown
+FOLDED = re.compile(r"[ \t\n]+")
 # beyond this many combining marks on one letter they climb over the lines around it
 MAX_MARKS = 3
 
@@ -71,7 +73,7 @@ def plain(text: str) -> str:
 
 def brief(text: str, limit: int = 240) -> str:
     """One line for a list: white space folded, cut with an ellipsis. Never what a decision is made on."""
-    folded = " ".join(text[: limit * 8].split(None))
+    folded = FOLDED.sub(" ", text[: limit * 8]).strip(" ")
     return folded if len(folded) <= limit and len(text) <= limit * 8 else f"{folded[:limit]}…"
 
 

@@ -1,0 +1,138 @@
+"""A house with a real store and a real desk, and holds and records to put into it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from firewall import audit, clock, ids
+from firewall.approval import Hold, Person, State
+from firewall.desk import Desk
+from firewall.web import Database, House, Status
+
+if TYPE_CHECKING:
+    from firewall.store import Store
+
+ORIGIN = "log.test"
+KEY = audit.SigningKey(ORIGIN, bytes(range(32)))
+COOKIE_KEY = bytes(range(64, 96))
+PEOPLE = {
+    "dana@example.com": Person("dana@example.com", frozenset({"dba"})),
+    "omar@example.com": Person("omar@example.com", frozenset({"dba", "security"})),
+    "lena@example.com": Person("lena@example.com", frozenset({"dba"})),
+    "sam@example.com": Person("sam@example.com", frozenset({"finance"})),
+}
+# vera may look: she has a token, and the policy names her in no group
+TOKENS = {f"token-{name.partition('@')[0]}": name for name in (*PEOPLE, "vera@example.com")}
+
+
+@dataclass
+class Sample:
+    """The house and what is needed to move it. Taking a token out of `tokens` revokes it."""
+
+    store: Store
+    tokens: dict[str, str] = field(default_factory=lambda: dict(TOKENS))
+    desk: Desk = field(init=False)
+    house: House = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.desk = Desk(self.store, lambda name, _: PEOPLE.get(name))
+        self.house = House(
+            desk=self.desk,
+            person_by_token=self._person_by_token,
+            is_person=self._is_person,
+            is_approver=PEOPLE.__contains__,
+            search=self.store.search,
+            statement=self._statement,
+            verify_log=self._verify,
+            status=self._status,
+            record=self._record,
+            cookie_key=COOKIE_KEY,
+        )
+
+    async def records(self, kind: str = "") -> list[audit.Record]:
+        """The log, oldest first."""
+        found = [audit.decode(row.bytes) async for row in self.store.records()]
+        return [record for record in found if kind in {"", record.kind}]
+
+    async def _person_by_token(self, token: str) -> str | None:
+        return self.tokens.get(token)
+
+    async def _is_person(self, person: str) -> bool:
+        return person in self.tokens.values()
+
+    async def _statement(self, statement: str) -> list[audit.Record]:
+        return [record for record in await self.records() if record.statement == statement]
+
+    async def _verify(self) -> audit.Report:
+        return await self.store.verify([KEY.public])
+
+    async def _status(self) -> Status:
+        pending = len(await self.store.holds([State.PENDING]))
+        databases = (
+            Database("shop", "production", "b41f0c2e77d1", "enforce"),
+            Database("warehouse", "staging", "0ce1d8a90f33", "observe"),
+        )
+        return Status(databases, sessions=7, pending=pending, version="0.1.0")
+
+    async def _record(self, record: audit.Record) -> None:
+        await self.store.append([record])
+
+
+def hold(sql: str = "DELETE FROM orders", **fields: object) -> Hold:
+    """A pending hold that dana and omar may decide; lena owns the agent."""
+    now = clock.now()
+    defaults: dict[str, object] = {
+        "id": ids.hold_id(),
+        "digest": hashlib.sha256(sql.encode()).hexdigest(),
+        "state": State.PENDING,
+        "opened_at": now,
+        "expires_at": now + timedelta(minutes=15),
+        "session": ids.session_id(),
+        "statement": f"q-{ids.session_id()[2:]}",
+        "agent": "billing-agent",
+        "owner": "lena@example.com",
+        "database": "shop",
+        "environment": "production",
+        "role": "agent_rw",
+        "sql": sql,
+        "parameters": (),
+        "rule": "writes-without-where",
+        "reasons": ("a write without WHERE touches every row: delete public.orders",),
+        "effects": ("delete public.orders",),
+        "labels": (),
+        "risk": "high",
+        "groups": ("dba",),
+        "quorum": 1,
+        "requesters": frozenset({"lena@example.com"}),
+        "revision": "b41f0c2e77d1",
+    }
+    return Hold(**(defaults | fields))  # type: ignore[arg-type] — the defaults are of the fields' types
+
+
+def judgement(sql: str, **fields: object) -> audit.Judgement:
+    """An allowed read of customers."""
+    defaults: dict[str, object] = {
+        "id": ids.record_id(),
+        "at": clock.stamp(clock.now()),
+        "session": ids.session_id(),
+        "statement": f"q-{ids.session_id()[2:]}",
+        "agent": "support-agent",
+        "owner": "lena@example.com",
+        "database": "shop",
+        "environment": "production",
+        "role": "agent_ro",
+        "sql": sql,
+        "verdict": "allow",
+        "enforced": True,
+        "risk": "low",
+        "rule": "reads",
+        "reasons": ["reads of unlabelled data flow: read public.customers"],
+        "effects": [audit.Effect(kind="read", object="public.customers", columns=["id", "name"])],
+        "relations": ["public.customers"],
+        "revision": "b41f0c2e77d1",
+        "catalog": "91c2",
+    }
+    return audit.Judgement.model_validate(defaults | fields)

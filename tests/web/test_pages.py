@@ -1,0 +1,394 @@
+"""The pages: what they show, what a form does, and that nothing in a statement becomes markup."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING
+
+import pytest
+
+from firewall import audit, clock, ids
+from firewall.approval import State
+from firewall.errors import StoreError
+from tests.web.sample import hold, judgement
+
+if TYPE_CHECKING:
+    from tests.web.conftest import Browser
+    from tests.web.sample import Sample
+
+EVIL = """<script>alert(1)</script>"'><img src=x onerror=alert(2)></pre>{{ 7*7 }}&lt;b&gt;\u202eeted\u200b"""
+# every element that the console's own templates write
+OWN = {
+    "a",
+    "aside",
+    "b",
+    "bdi",
+    "body",
+    "br",
+    "button",
+    "code",
+    "dd",
+    "dialog",
+    "div",
+    "dl",
+    "dt",
+    "em",
+    "figcaption",
+    "figure",
+    "footer",
+    "form",
+    "h1",
+    "h2",
+    "h3",
+    "head",
+    "header",
+    "html",
+    "i",
+    "input",
+    "kbd",
+    "label",
+    "li",
+    "link",
+    "main",
+    "meta",
+    "nav",
+    "noscript",
+    "ol",
+    "option",
+    "p",
+    "pre",
+    "progress",
+    "q",
+    "script",
+    "section",
+    "select",
+    "span",
+    "strong",
+    "table",
+    "tbody",
+    "td",
+    "textarea",
+    "th",
+    "thead",
+    "time",
+    "title",
+    "tr",
+    "ul",
+    "svg",
+    "path",
+    "circle",
+    "img",
+}
+
+
+class Markup(HTMLParser):
+    """Every element with its attributes, and the text of the page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def clean(text: str) -> Markup:
+    """The page, which has no inline script or style, no handler, and nothing from another host."""
+    markup = Markup(text)
+    for tag, attributes in markup.elements:
+        assert tag in OWN, tag
+        assert not any(name.startswith("on") or name == "style" for name in attributes), (tag, attributes)
+        for name in ("src", "href", "action"):
+            assert re.match(r"[/#](?!/)", attributes.get(name) or "/"), (tag, attributes)
+    assert sum(tag == "script" for tag, _ in markup.elements) == 1
+    assert sum(tag == "img" for tag, _ in markup.elements) == 1
+    return markup
+
+
+async def test_nothing_waits(dana: Browser) -> None:
+    page = await dana.get("/")
+    assert "Nothing waits" in clean(page.text).text
+
+
+async def test_the_queue_has_the_soonest_to_expire_first(sample: Sample, dana: Browser) -> None:
+    now = clock.now()
+    for minutes in (30, 5, 10):
+        await sample.desk.open(hold(agent=f"agent-{minutes}", expires_at=now + timedelta(minutes=minutes)))
+    text = clean((await dana.get("/")).text).text
+    assert "3 statements waiting" in text
+    assert "(3) Approvals" in text
+    assert re.findall(r"agent-(\d+)", text) == ["5", "10", "30"]
+
+
+async def test_a_hold_shows_everything_that_a_decision_needs(sample: Sample, dana: Browser) -> None:
+    made = hold(
+        "UPDATE orders\n   SET note = $1\n WHERE id = $2",
+        parameters=("it's ok", None),
+        labels=("pii.email",),
+        quorum=2,
+        effects=("update public.orders (note)", "read public.orders (id)"),
+        reasons=("first reason", "second reason"),
+    )
+    await sample.desk.open(made)
+    text = clean((await dana.get(f"/holds/{made.id}")).text).text
+    for shown in (
+        made.id,
+        made.agent,
+        made.owner,
+        made.database,
+        made.environment,
+        made.digest,
+        made.rule,
+        made.role,
+        made.session,
+        made.statement,
+        made.revision,
+        "high risk",
+        "pii.email",
+        "0 of 2 approvals",
+        "2 people of",
+        "dba",
+        *made.reasons,
+        *made.effects,
+        "it's ok",
+        "NULL",
+        *made.sql.split("\n"),
+    ):
+        assert shown in text, shown
+
+
+async def test_approving_by_the_button(sample: Sample, dana: Browser) -> None:
+    await sample.desk.open(made := hold())
+    answer = await dana.decide(made.id, "approve")
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/holds/{made.id}")
+    kept = await sample.desk.hold(made.id)
+    assert (kept.state, kept.votes[0].person, kept.votes[0].channel) == (
+        State.APPROVED,
+        "dana@example.com",
+        "web",
+    )
+    await sample.desk.consume(made.id, made.digest, [])
+    await sample.desk.note_outcome(made.id, "DELETE 3")
+    page = (await dana.get(f"/holds/{made.id}")).text
+    text = clean(page).text
+    assert "Approved and run" in text
+    assert "by dana@example.com" in re.sub(r"\s+", " ", text)
+    assert "DELETE 3" in text
+    assert 'action="/holds/' not in page
+    assert "approved and run" in clean((await dana.get("/")).text).text
+
+
+async def test_denying_needs_a_reason(sample: Sample, dana: Browser) -> None:
+    await sample.desk.open(made := hold())
+    refused = await dana.decide(made.id, "deny", reason="   ")
+    assert refused.status_code == 422
+    assert "`reason`" in clean(refused.text).text
+    assert (await sample.desk.hold(made.id)).state is State.PENDING
+    assert (await dana.decide(made.id, "deny", reason="use the view")).status_code == 303
+    kept = await sample.desk.hold(made.id)
+    assert (kept.state, kept.votes[0].reason) == (State.REJECTED, "use the view")
+    assert "use the view" in (await dana.get(f"/holds/{made.id}")).text
+
+
+@pytest.mark.parametrize(("token", "says"), [("lena", "asked for this"), ("vera", "no group")])
+async def test_who_may_not_decide_gets_no_buttons_and_no_vote(
+    sample: Sample, nobody: Browser, token: str, says: str
+) -> None:
+    await sample.desk.open(made := hold())
+    await nobody.sign_in(f"token-{token}")
+    page = (await nobody.get(f"/holds/{made.id}")).text
+    assert says in clean(page).text
+    assert 'action="/holds/' not in page
+    answer = await nobody.decide(made.id, "approve", digest=made.digest)
+    assert answer.status_code == 403
+    assert 'role="alert"' in answer.text
+    assert (await sample.desk.hold(made.id)).state is State.PENDING
+    assert [record.counted for record in await sample.records("vote")] == [False]
+
+
+async def test_someone_elses_decision_is_told_on_the_second_click(sample: Sample, dana: Browser) -> None:
+    await sample.desk.open(made := hold())
+    form_token = await dana.form_token(f"/holds/{made.id}")
+    await sample.desk.vote(made.id, "omar@example.com", approve=False, reason="no", channel="slack")
+    answer = await dana.post(f"/holds/{made.id}/approve", form_token=form_token, digest=made.digest)
+    assert answer.status_code == 409
+    assert "already rejected by omar@example.com" in clean(answer.text).text
+
+
+@pytest.mark.parametrize("digest", ["0" * 64, "", "x"])
+async def test_what_was_shown_is_what_is_approved(sample: Sample, dana: Browser, digest: str) -> None:
+    await sample.desk.open(made := hold())
+    answer = await dana.decide(made.id, "approve", digest=digest)
+    assert answer.status_code in {409, 422}
+    assert (await sample.desk.hold(made.id)).state is State.PENDING
+
+
+async def test_a_form_has_no_other_fields(sample: Sample, dana: Browser) -> None:
+    await sample.desk.open(made := hold())
+    assert (await dana.decide(made.id, "approve", person="omar@example.com")).status_code == 422
+    assert (await sample.desk.hold(made.id)).state is State.PENDING
+
+
+async def test_nothing_in_a_hold_becomes_markup(sample: Sample, dana: Browser) -> None:
+    made = hold(
+        EVIL,
+        parameters=(EVIL,),
+        agent=EVIL,
+        owner=EVIL,
+        database=EVIL,
+        environment=EVIL,
+        role=EVIL,
+        rule=EVIL,
+        reasons=(EVIL,),
+        effects=(EVIL,),
+        labels=(EVIL,),
+        risk=EVIL,
+        revision=EVIL,
+        session=EVIL,
+        groups=("dba", EVIL),
+        requesters=frozenset({EVIL}),
+        statement=EVIL,
+    )
+    await sample.desk.open(made)
+    await sample.desk.open(hold(id="h-NEXT", agent=EVIL))
+    for path in ("/", f"/holds/{made.id}"):
+        page = await dana.get(path)
+        assert page.status_code == 200
+        text = clean(page.text).text
+        assert "<script>alert(1)</script>" in text
+        assert "{{ 7*7 }}" in text
+        assert "\u202e" not in page.text
+        assert "\u200b" not in page.text
+        assert "U+202E" in text
+    await dana.decide(made.id, "deny", reason=EVIL)
+    await sample.desk.note_outcome(made.id, EVIL)
+    for path in ("/", f"/holds/{made.id}"):
+        clean((await dana.get(path)).text)
+
+
+async def test_nothing_in_the_log_becomes_markup(sample: Sample, dana: Browser) -> None:
+    fields = dict.fromkeys(
+        ("agent", "owner", "database", "environment", "role", "risk", "rule", "opaque", "hold"), EVIL
+    )
+    effect = audit.Effect(kind=EVIL, object=EVIL, columns=[EVIL], labels=[EVIL])
+    many = {"reasons": [EVIL], "relations": [EVIL], "labels": [EVIL], "effects": [effect]}
+    common = {"at": clock.stamp(clock.now()), "statement": "q-1", "session": EVIL, "hold": EVIL}
+    made = judgement(EVIL, statement="q-1", verdict="hold", session=EVIL, **fields, **many)
+    await sample.store.append(
+        [
+            made,
+            audit.Vote(
+                id=ids.record_id(),
+                **common,
+                person=EVIL,
+                approve=True,
+                reason=EVIL,
+                channel=EVIL,
+                counted=False,
+                why=EVIL,
+            ),
+            audit.Decision(id=ids.record_id(), **common, state="approved", by=[EVIL], why=EVIL, digest=EVIL),
+            audit.Release(
+                id=ids.record_id(), **common, agent=EVIL, digest=EVIL, leave=EVIL, parameters=[EVIL]
+            ),
+            audit.Refusal(id=ids.record_id(), **common, agent=EVIL, sqlstate=EVIL, message=EVIL),
+            audit.Outcome(
+                id=ids.record_id(),
+                **common,
+                agent=EVIL,
+                tag=EVIL,
+                rows=1,
+                bytes=2,
+                micros=3,
+                sqlstate=EVIL,
+                message=EVIL,
+            ),
+        ]
+    )
+    for path in ("/log", "/statements/q-1"):
+        page = await dana.get(path)
+        assert page.status_code == 200
+        assert "<script>alert(1)</script>" in clean(page.text).text
+        assert "\u202e" not in page.text
+
+
+@pytest.mark.parametrize("path", ["/log", "/signin", "/holds/x", "/statements/x"])
+async def test_nothing_in_an_address_becomes_markup(dana: Browser, path: str) -> None:
+    for name in ("text", "agent", "relation", "verdict", "since", "until", "before", "to"):
+        page = await dana.http.get(path, params={name: EVIL.replace("\u202e", "").replace("\u200b", "")})
+        clean(page.text)
+    clean((await dana.http.get("/holds/%3Cscript%3Ealert(1)%3C/script%3E")).text)
+    clean((await dana.http.get("/statements/%3Cimg%20src=x%3E")).text)
+
+
+async def test_a_long_statement_is_shown_whole(sample: Sample, dana: Browser) -> None:
+    sql = "SELECT\n" + ",\n".join(f"  column_{n}" for n in range(20_000)) + "\nFROM t -- the end"
+    await sample.desk.open(made := hold(sql))
+    text = clean((await dana.get(f"/holds/{made.id}")).text).text
+    assert sql in text
+    assert "20,002 lines" in text
+
+
+async def test_the_log_filters_and_says_when_nothing_fits(sample: Sample, dana: Browser) -> None:
+    assert "Nothing was asked yet" in (await dana.get("/log")).text
+    await sample.store.append([judgement("SELECT 1", agent="bot"), judgement("SELECT 2", agent="other")])
+    text = clean((await dana.get("/log?agent=bot&text=&verdict=")).text).text
+    assert "SELECT 1" in text
+    assert "SELECT 2" not in text
+    assert "fits these filters" in (await dana.get("/log?agent=nobody")).text
+    wrong = await dana.get("/log?since=yesterday")
+    assert wrong.status_code == 422
+    assert "`since`: not a time" in clean(wrong.text).text
+
+
+async def test_the_log_goes_on_to_older_pages(sample: Sample, dana: Browser) -> None:
+    rows = [
+        judgement(f"SELECT {n}", at=f"2030-01-01T10:{n // 60:02}:{n % 60:02}.000000Z") for n in range(130)
+    ]
+    await sample.store.append(rows)
+    first = (await dana.get("/log?agent=support-agent")).text
+    assert first.count("data-row") == 100
+    before = re.search(r'name="before" value="([^"]+)"', first)[1]
+    second = (await dana.get(f"/log?agent=support-agent&before={before}")).text
+    assert second.count("data-row") == 30
+    assert 'name="before"' not in second
+
+
+async def test_the_log_is_verified_on_demand(sample: Sample, dana: Browser) -> None:
+    await sample.store.append([judgement("SELECT 1")])
+    answer = await dana.post("/status/verify", form_token=await dana.form_token("/status"))
+    assert "Whole." in answer.text
+    assert "relays everything" in answer.text
+
+
+async def test_an_unknown_page_is_404_and_a_wrong_method_405(dana: Browser, nobody: Browser) -> None:
+    for browser in (dana, nobody):
+        missing = await browser.get("/nothing/here")
+        assert missing.status_code == 404
+        assert "Nothing here" in clean(missing.text).text
+    assert (await dana.get("/holds/h-UNKNOWN")).status_code == 404
+    assert (await dana.get("/statements/q-UNKNOWN")).status_code == 404
+    wrong = await dana.http.delete("/log")
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET")
+    assert (
+        await dana.post("/holds/h-UNKNOWN/approve", form_token=await dana.form_token())
+    ).status_code == 404
+
+
+async def test_the_store_gone_is_said_plainly(
+    sample: Sample, dana: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def gone(*_: object, **__: object) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(sample.store, "holds", gone)
+    page = await dana.get("/")
+    assert page.status_code == 503
+    assert "nothing was decided" in clean(page.text).text
