@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import hmac
 import ssl
 from contextlib import AsyncExitStack, suppress
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 import asyncpg
 import structlog
 
-from firewall import audit, clock, config, ids, policy, proxy, web, wire
+from firewall import audit, clock, config, credentials, ids, policy, proxy, web, wire
 from firewall.approval import Person, State
 from firewall.catalog.introspect import introspect
 from firewall.channels.slack import SlackChannel, SlackSettings
@@ -188,7 +187,7 @@ class App:
     def _house(self) -> web.House:
         return web.House(
             desk=self.desk,
-            person_by_token=lambda token: self.store.person_by_token(token_hash(token)),
+            person_by_token=lambda token: self.store.person_by_token(credentials.token_hash(token)),
             is_person=self._is_person,
             is_approver=lambda name: any(gate.policy.person(name) for gate in self.gates.values()),
             search=self.store.search,
@@ -239,11 +238,6 @@ def signing_key(settings: config.Settings) -> audit.SigningKey:
     if not settings.key.exists():
         audit.SigningKey.generate(settings.origin).save(settings.key)
     return audit.SigningKey.load(settings.key)
-
-
-def token_hash(token: str) -> str:
-    """What is stored of a person's token. Tokens are 256 random bits, so a plain hash cannot be guessed."""
-    return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
 
 
 async def read_catalog(name: str, database: config.Database, password: SecretStr) -> Snapshot:
