@@ -202,8 +202,10 @@ async def log(house: sample.Sample) -> None:
             ["pii.email"],
         ),
         (
-            "SELECT o.id, o.total, c.name FROM orders o JOIN customers c ON c.id = o.customer_id "
-            "ORDER BY o.placed_at DESC LIMIT 50",
+            (
+                "SELECT o.id, o.total, c.name FROM orders o JOIN customers c ON c.id = o.customer_id "
+                "ORDER BY o.placed_at DESC LIMIT 50"
+            ),
             "allow",
             "low",
             ["public.orders", "public.customers"],
@@ -212,8 +214,10 @@ async def log(house: sample.Sample) -> None:
         ("SELECT email FROM customers WHERE id = 12", "hold", "medium", ["public.customers"], ["pii.email"]),
         ("SHOW search_path", "allow", "low", [], []),
         (
-            "WITH late AS (SELECT order_id FROM shipments WHERE delivered_at IS NULL) "
-            "SELECT * FROM orders WHERE id IN (SELECT order_id FROM late)",
+            (
+                "WITH late AS (SELECT order_id FROM shipments WHERE delivered_at IS NULL) "
+                "SELECT * FROM orders WHERE id IN (SELECT order_id FROM late)"
+            ),
             "allow",
             "low",
             ["public.shipments", "public.orders"],

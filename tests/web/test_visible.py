@@ -43,7 +43,7 @@ def test_marks_do_not_pile_up() -> None:
 @given(st.text())
 def test_nothing_is_lost_and_nothing_hides(text: str) -> None:
     found = visible.segments(text)
-    restored = "".join(chr(int(s.text, 0)) if s.name else s.text for s in found)
+    restored = "".join(chr(int(s.text.removeprefix("U+"), 16)) if s.name else s.text for s in found)
     assert restored == text
     for segment in found:
         if not segment.name:
