@@ -2,8 +2,9 @@
 
 The card's own words are plain or bold. Whatever came from the agent, the policy or the database stands in
 code style or preformatted, as rich_text, which Slack does not parse: no markup, mention, link or emoji code
-in a statement can come to life, and nothing in it can pass for the card's own words. What does not fit is
-counted, goes into a file, and turns Approve into Review.
+in a statement can come to life, and nothing in it can pass for the card's own words. (The header has no
+styles; of all that comes from outside it names the environment alone, which is the operator's word.) What
+does not fit is counted, goes into a file, and turns Approve into Review.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ _STATES = {
     State.LAPSED: "✅ Approved, not run",
     State.REJECTED: "⛔ Denied",
     State.EXPIRED: "⌛ Expired",
-    State.WITHDRAWN: "↩️ Withdrawn",
+    State.WITHDRAWN: "↩ Withdrawn",
 }
 
 
@@ -62,7 +63,7 @@ class Card:
 
 
 def card(hold: Hold, *, now: datetime) -> Card:
-    """The message for a hold as it stands at `now`."""
+    """The message for a hold as it stands at `now`; past its expiry there is nothing to click."""
     whole = dossier.parts(hold)
     bodies, missing = _bodies(hold)
     blocks: list[Json] = [
@@ -73,9 +74,9 @@ def card(hold: Hold, *, now: datetime) -> Card:
         },
         rich(_who(hold), *_decision(hold)),
         rich(*bodies),
-        rich(_footer(hold, now)),
+        rich(_footer(hold)),
     ]
-    if hold.state is State.PENDING:
+    if hold.state is State.PENDING and now < hold.expires_at:
         blocks.append(_buttons(hold, review=missing > 0))
     text = escaped(
         f"{_header(hold)} · agent {visible.line(hold.agent, MAX_NAME_COST)} · hold {hold.id} "
@@ -201,15 +202,15 @@ def _bodies(hold: Hold) -> tuple[list[Json], int]:
         if shown:
             found += [section(bold(title)), bullets(shown)]
             found += [_missing(left)] if left else []
-    if hold.labels:
-        labels = visible.line(", ".join(hold.labels))
+    if labels := visible.line(", ".join(hold.labels)):
         shown_labels = visible.cut(labels, len(labels), MAX_LABELS_COST)
         left = len(labels) - len(shown_labels)
         missing += left
         found.append(section(bold("Sensitive data "), code(shown_labels)))
         found += [_missing(left)] if left else []
     sql = visible.visible(hold.sql)
-    size = f" ({len(hold.sql):,} characters, {hold.sql.count(chr(10)) + 1:,} lines)"
+    height = hold.sql.count("\n") + 1
+    size = f" ({len(hold.sql):,} characters, {height:,} {'line' if height == 1 else 'lines'})"
     found += [section(bold("SQL"), plain(size))]
     missing += _fence(found, sql or "(empty)", MAX_SQL, MAX_SQL_COST, MAX_SQL_LINES)
     if hold.parameters:
@@ -218,7 +219,7 @@ def _bodies(hold: Hold) -> tuple[list[Json], int]:
         missing += _fence(found, values_text, MAX_PARAMETERS, MAX_PARAMETERS_COST, MAX_PARAMETER_LINES)
     remarks = [section(plain(remark)) for remark in dossier.remarks(hold)]
     if remarks:
-        found += [section(bold("⚠️ Look out")), bullets(remarks)]
+        found += [section(bold("⚠ Look out")), bullets(remarks)]
     return found, missing
 
 
@@ -250,14 +251,14 @@ def _missing(left: int) -> Json:
     )
 
 
-def _footer(hold: Hold, now: datetime) -> Json:
+def _footer(hold: Hold) -> Json:
     words = [plain("Hold "), code(hold.id), plain(" · digest "), code(hold.digest[: dossier.SHORT_DIGEST])]
     words += [plain(" · rule "), _name(hold.rule)]
     if hold.state is State.PENDING:
         groups = code(_fitted(", ".join(hold.groups) or "nobody", MAX_NAME_COST))
         given = sum(vote.approve for vote in hold.votes)
         words += [plain(f" · {given} of {hold.quorum} approvals by "), groups, plain(" · expires ")]
-        words += [_moment(hold.expires_at), plain(f" ({dossier.remaining(hold, now)} when posted)")]
+        words.append(_moment(hold.expires_at))
     return section(*words)
 
 

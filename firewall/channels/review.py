@@ -85,7 +85,7 @@ def review(hold: Hold, mark: Mark) -> Json:
         )
     ]
     if not page:
-        blocks += [block for remark in dossier.remarks(hold) for block in notice(f"⚠️ {remark}")]
+        blocks += [block for remark in dossier.remarks(hold) for block in notice(f"⚠ {remark}")]
     for piece in all_pages[page]:
         heading = piece.title
         if piece.last - piece.first + 1 < piece.of:

@@ -78,7 +78,8 @@ def pieces(shown: str, chars: int, cost: int) -> list[str]:
     found: list[str] = []
     start = 0
     while start < len(shown):
-        piece = cut(shown[start : start + chars], chars, cost)
+        # a little more than fits, so that an escape across the limit is seen whole
+        piece = cut(shown[start : start + chars + _LONGEST], chars, cost)
         if start + len(piece) < len(shown):
             newline = piece.rfind("\n", len(piece) * 3 // 4)
             piece = piece[: newline + 1] if newline != -1 else piece
@@ -92,7 +93,8 @@ def remarks(text: str) -> list[str]:
     found = []
     written = len(_WRITTEN.findall(visible(text)))
     if written:
-        found.append(f"{written} hidden or misleading characters are written as ⟨U+…⟩")
+        are = "character is" if written == 1 else "characters are"
+        found.append(f"{written:,} hidden or misleading {are} written as ⟨U+…⟩")
     if any(unicodedata.bidirectional(char) in {"R", "AL", "AN"} for char in set(text) if char > "\u0590"):
         found.append(
             "contains right-to-left letters: the order on the screen may differ from the order that runs"

@@ -130,5 +130,5 @@ async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         monkeypatch.delenv(name.lower(), raising=False)
     store = await Store.open(f"sqlite:///{tmp_path}/store.db", origin=ORIGIN, key=KEY)
     async with store, SlackEmulator() as slack:
-        desk = Desk(store, lambda name: Person(name, frozenset(GROUPS[name])) if name in GROUPS else None)
+        desk = Desk(store, lambda name, _: Person(name, frozenset(GROUPS[name])) if name in GROUPS else None)
         yield House(store, desk, slack, MemoryCards())

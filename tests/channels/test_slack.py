@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ import yaml
 
 from firewall import channels, clock
 from firewall.approval import State
-from firewall.channels.card import APPROVE, DENY, REVIEW
+from firewall.channels.card import APPROVE, DENY, REVIEW, card
 from firewall.channels.cards import MemoryCards
 from firewall.channels.review import DENIED, NEXT, PREVIOUS, REASON
 from firewall.channels.slack import SlackSettings
@@ -31,16 +32,16 @@ LONG = "UPDATE orders SET note = 'x'\nWHERE id IN (" + ", ".join(str(n) for n in
 
 async def test_a_hold_is_posted_approved_and_its_outcome_told(house: House) -> None:
     async with house.channel():
-        hold, card = await house.held()
-        assert "DELETE FROM orders\nWHERE id = $1" in card.words
-        assert {APPROVE, DENY} == card.buttons.keys()
-        await house.slack.click(card, APPROVE, user="U0DORA")
+        hold, posted = await house.held()
+        assert "DELETE FROM orders\nWHERE id = $1" in posted.words
+        assert {APPROVE, DENY} == posted.buttons.keys()
+        await house.slack.click(posted, APPROVE, user="U0DORA")
         decided = await house.card(hold, "Approved by dora")
         assert not decided.buttons
         assert await house.state(hold) is State.APPROVED
         assert await house.desk.consume(hold.id, hold.digest, [])
         await house.desk.note_outcome(hold.id, "DELETE 1")
-        reply = await house.slack.wait_message(lambda m: m.thread_ts == card.ts)
+        reply = await house.slack.wait_message(lambda m: m.thread_ts == posted.ts)
         assert "DELETE 1" in reply.words
         (vote,) = await house.votes()
         assert (vote.person, vote.channel, vote.counted) == ("dora", "slack", True)
@@ -48,8 +49,8 @@ async def test_a_hold_is_posted_approved_and_its_outcome_told(house: House) -> N
 
 async def test_deny_asks_for_a_reason_and_shows_it(house: House) -> None:
     async with house.channel():
-        hold, card = await house.held()
-        await house.slack.click(card, DENY, user="U0DORA")
+        hold, posted = await house.held()
+        await house.slack.click(posted, DENY, user="U0DORA")
         view = await house.slack.wait_view(lambda v: v.content["callback_id"] == DENIED)
         refused = await house.slack.submit(view, {REASON: "   "}, user="U0DORA")
         assert refused.payload["response_action"] == "errors"
@@ -75,21 +76,21 @@ async def test_requesters_and_strangers_are_refused_and_recorded(
     house: House, action: str, user: str, team: str | None, person: str, why: str
 ) -> None:
     async with house.channel():
-        hold, card = await house.held()
-        await house.slack.click(card, action, user=user, team=team)
+        hold, posted = await house.held()
+        await house.slack.click(posted, action, user=user, team=team)
         told = await house.slack.wait_ephemeral(lambda e: e["user"] == user)
         assert why in told["text"]
         (vote,) = await house.votes()
         assert (vote.person, vote.counted) == (person, False)
         assert not house.slack.views
         assert await house.state(hold) is State.PENDING
-        assert house.cards_of(hold) == [card]
+        assert house.cards_of(hold) == [posted]
 
 
 async def test_a_person_of_another_group_is_refused(house: House) -> None:
     async with house.channel():
-        hold, card = await house.held()
-        await house.slack.click(card, APPROVE, user="U0SAM")
+        hold, posted = await house.held()
+        await house.slack.click(posted, APPROVE, user="U0SAM")
         told = await house.slack.wait_ephemeral()
         assert "in none of the groups" in told["text"]
         assert await house.state(hold) is State.PENDING
@@ -97,8 +98,8 @@ async def test_a_person_of_another_group_is_refused(house: House) -> None:
 
 async def test_a_double_click_counts_once_and_the_second_is_told(house: House) -> None:
     async with house.channel():
-        hold, card = await house.held(quorum=2)
-        await asyncio.gather(*(house.slack.click(card, APPROVE, user="U0DORA") for _ in range(2)))
+        hold, posted = await house.held(quorum=2)
+        await asyncio.gather(*(house.slack.click(posted, APPROVE, user="U0DORA") for _ in range(2)))
         assert "has voted" in (await house.slack.wait_ephemeral())["text"]
         assert await house.state(hold) is State.PENDING
         half = await house.card(hold, "1 of 2 approvals")
@@ -109,11 +110,11 @@ async def test_a_double_click_counts_once_and_the_second_is_told(house: House) -
 
 async def test_a_late_click_on_an_old_card_is_refused(house: House) -> None:
     async with house.channel():
-        hold, card = await house.held()
+        hold, posted = await house.held()
         await house.desk.withdraw(hold.id, "cancelled")
         await house.card(hold, "Withdrawn")
         for action in (APPROVE, DENY):
-            await house.slack.click(card, action, user="U0DORA")
+            await house.slack.click(posted, action, user="U0DORA")
         told = await house.slack.wait_ephemeral()
         assert "already withdrawn" in told["text"]
         assert not house.slack.views
@@ -121,11 +122,14 @@ async def test_a_late_click_on_an_old_card_is_refused(house: House) -> None:
 
 async def test_an_expired_hold_that_nobody_swept_is_refused(house: House) -> None:
     async with house.channel():
-        hold, card = await house.held(expires_at=clock.now())
-        await house.slack.click(card, DENY, user="U0DORA")
+        hold, late = await house.held(expires_at=clock.now())
+        assert not late.buttons
+        before = card(hold, now=hold.opened_at - timedelta(seconds=1))
+        early = replace(late, blocks=before.blocks)
+        for action in (APPROVE, DENY):
+            await house.slack.click(early, action, user="U0DORA")
         assert "expired" in (await house.slack.wait_ephemeral())["text"]
-        await house.desk.open(replace(make_hold(), id="h-OTHER"))
-        await house.card(hold)
+        assert await house.state(hold) is State.PENDING
         assert not house.slack.views
 
 
@@ -135,10 +139,10 @@ async def test_an_expired_hold_that_nobody_swept_is_refused(house: House) -> Non
 )
 async def test_a_tampered_value_never_counts(house: House, value: str) -> None:
     async with house.channel():
-        hold, card = await house.held()
-        await house.slack.click(card, APPROVE, user="U0DORA", value=value.format(id=hold.id))
+        hold, posted = await house.held()
+        await house.slack.click(posted, APPROVE, user="U0DORA", value=value.format(id=hold.id))
         # another click, handled after it, shows that the first one has been
-        await house.slack.click(card, APPROVE, user="U0EVE")
+        await house.slack.click(posted, APPROVE, user="U0EVE")
         await house.slack.wait_ephemeral(lambda e: e["user"] == "U0EVE")
         assert await house.state(hold) is State.PENDING
         assert not any(vote.counted for vote in await house.votes())
@@ -146,9 +150,9 @@ async def test_a_tampered_value_never_counts(house: House, value: str) -> None:
 
 async def test_a_mismatching_digest_is_told_and_recorded(house: House) -> None:
     async with house.channel():
-        hold, card = await house.held()
+        hold, posted = await house.held()
         for action in (APPROVE, DENY):
-            await house.slack.click(card, action, user="U0DORA", value=f"{hold.id} {'00' * 32}")
+            await house.slack.click(posted, action, user="U0DORA", value=f"{hold.id} {'00' * 32}")
         told = await house.slack.wait_ephemeral()
         assert "not what hold" in told["text"]
         (vote, *_) = await house.votes()
@@ -157,11 +161,11 @@ async def test_a_mismatching_digest_is_told_and_recorded(house: House) -> None:
 
 async def test_a_duplicated_delivery_acts_once(house: House) -> None:
     async with house.channel():
-        hold, card = await house.held(quorum=2)
+        hold, posted = await house.held(quorum=2)
         house.slack.deliver_times(3)
-        await house.slack.click(card, APPROVE, user="U0DORA")
-        card = await house.card(hold, "1 of 2 approvals")
-        await house.slack.click(card, DENY, user="U0DIRK")
+        await house.slack.click(posted, APPROVE, user="U0DORA")
+        posted = await house.card(hold, "1 of 2 approvals")
+        await house.slack.click(posted, DENY, user="U0DIRK")
         view = await house.slack.wait_view()
         await house.slack.submit(view, {REASON: "no"}, user="U0DIRK")
         await house.card(hold, "Denied by dirk")
@@ -175,14 +179,14 @@ async def test_a_duplicated_delivery_acts_once(house: House) -> None:
 
 async def test_a_long_statement_is_read_to_the_end_before_it_is_approved(house: House) -> None:
     async with house.channel():
-        hold, card = await house.held(sql=LONG)
-        assert {REVIEW, DENY} == card.buttons.keys()
-        assert "more characters are not shown" in card.words
+        hold, posted = await house.held(sql=LONG)
+        assert {REVIEW, DENY} == posted.buttons.keys()
+        assert "more characters are not shown" in posted.words
         file = await house.slack.wait_file()
-        assert (file.name, file.thread_ts) == (f"{hold.id}.txt", card.ts)
+        assert (file.name, file.thread_ts) == (f"{hold.id}.txt", posted.ts)
         assert "WHERE id IN (0, 1, 2" in file.content
         assert "8999) -- end" in file.content
-        await house.slack.click(card, REVIEW, user="U0DORA")
+        await house.slack.click(posted, REVIEW, user="U0DORA")
         view = await house.slack.wait_view()
         read = ""
         while not view.content.get("submit"):
@@ -201,9 +205,9 @@ async def test_a_long_statement_is_read_to_the_end_before_it_is_approved(house: 
 
 async def test_an_approve_click_on_a_statement_that_must_be_read_is_refused(house: House) -> None:
     async with house.channel():
-        hold, card = await house.held(sql=LONG)
-        approve = {**card.blocks[-1]["elements"][0], "action_id": APPROVE}
-        forged = replace(card, blocks=[{**card.blocks[-1], "elements": [approve]}])
+        hold, posted = await house.held(sql=LONG)
+        approve = {**posted.blocks[-1]["elements"][0], "action_id": APPROVE}
+        forged = replace(posted, blocks=[{**posted.blocks[-1], "elements": [approve]}])
         await house.slack.click(forged, APPROVE, user="U0DORA")
         assert "Review first" in (await house.slack.wait_ephemeral())["text"]
         assert await house.state(hold) is State.PENDING
@@ -211,8 +215,8 @@ async def test_an_approve_click_on_a_statement_that_must_be_read_is_refused(hous
 
 async def test_a_first_page_that_is_submitted_decides_nothing(house: House) -> None:
     async with house.channel():
-        hold, card = await house.held(sql=LONG)
-        await house.slack.click(card, REVIEW, user="U0DORA")
+        hold, posted = await house.held(sql=LONG)
+        await house.slack.click(posted, REVIEW, user="U0DORA")
         view = await house.slack.wait_view()
         view.content["submit"] = {"type": "plain_text", "text": "Approve"}
         answer = await house.slack.submit(view, user="U0DORA")
@@ -223,8 +227,8 @@ async def test_a_first_page_that_is_submitted_decides_nothing(house: House) -> N
 
 async def test_turning_a_page_of_a_decided_hold_says_so(house: House) -> None:
     async with house.channel():
-        hold, card = await house.held(sql=LONG)
-        await house.slack.click(card, REVIEW, user="U0DORA")
+        hold, posted = await house.held(sql=LONG)
+        await house.slack.click(posted, REVIEW, user="U0DORA")
         view = await house.slack.wait_view()
         await house.desk.vote(hold.id, "dirk", approve=False, reason="no", channel="cli")
         await house.slack.click(view, NEXT, user="U0DORA")
@@ -235,8 +239,8 @@ async def test_turning_a_page_of_a_decided_hold_says_so(house: House) -> None:
 
 async def test_a_page_turned_twice_at_once_moves_once(house: House) -> None:
     async with house.channel():
-        _, card = await house.held(sql=LONG)
-        await house.slack.click(card, REVIEW, user="U0DORA")
+        _, posted = await house.held(sql=LONG)
+        await house.slack.click(posted, REVIEW, user="U0DORA")
         view = await house.slack.wait_view()
         await asyncio.gather(*(house.slack.click(view, NEXT, user="U0DORA") for _ in range(2)))
         await house.slack.wait_view(lambda v: "Page 2" in v.words)
@@ -255,8 +259,8 @@ async def test_slack_down_delays_cards_and_loses_none(house: House) -> None:
         await house.slack.wait_call(lambda c: c.method == "chat.postMessage" and c.error == "down")
         house.slack.come_up()
         for hold in holds:
-            card = await house.card(hold)
-        await house.slack.click(card, APPROVE, user="U0DORA")
+            posted = await house.card(hold)
+        await house.slack.click(posted, APPROVE, user="U0DORA")
         await house.card(holds[-1], "Approved by dora")
         assert [len(house.cards_of(hold)) for hold in [*holds, gone]] == [1, 1, 1, 0]
 
@@ -274,25 +278,25 @@ async def test_a_decision_made_elsewhere_while_slack_is_down_reaches_the_card(ho
 async def test_a_lost_answer_does_not_double_the_card(house: House) -> None:
     house.slack.lose_answers("chat.postMessage", 2)
     async with house.channel():
-        hold, card = await house.held()
+        hold, posted = await house.held()
         await house.slack.wait_call(lambda c: c.method == "conversations.history")
-        await house.slack.click(card, APPROVE, user="U0DORA")
+        await house.slack.click(posted, APPROVE, user="U0DORA")
         await house.card(hold, "Approved by dora")
         assert len(house.cards_of(hold)) == 1
 
 
 async def test_a_lost_answer_does_not_double_the_outcome(house: House) -> None:
     async with house.channel():
-        hold, card = await house.held()
-        await house.slack.click(card, APPROVE, user="U0DORA")
+        hold, posted = await house.held()
+        await house.slack.click(posted, APPROVE, user="U0DORA")
         await house.card(hold, "Approved by dora")
         house.slack.lose_answers("chat.postMessage")
         await house.desk.consume(hold.id, hold.digest, [])
         await house.desk.note_outcome(hold.id, "DELETE 1")
-        await house.slack.wait_message(lambda m: m.thread_ts == card.ts)
+        await house.slack.wait_message(lambda m: m.thread_ts == posted.ts)
         other, _ = await house.held()
         assert other.id != hold.id
-        assert len(house.slack.thread(card)) == 1
+        assert len(house.slack.thread(posted)) == 1
 
 
 async def test_without_the_history_scope_a_card_may_double_but_is_never_lost(house: House) -> None:
@@ -316,23 +320,23 @@ async def test_a_rate_limit_is_waited_out(house: House) -> None:
 
 async def test_a_dropped_socket_is_replaced(house: House) -> None:
     async with house.channel():
-        hold, card = await house.held()
+        hold, posted = await house.held()
         await house.slack.wait_connected()
         before = house.slack.connections
         await house.slack.drop_sockets()
         await house.slack.wait_connected(after=before)
-        await house.slack.click(card, APPROVE, user="U0DORA")
+        await house.slack.click(posted, APPROVE, user="U0DORA")
         await house.card(hold, "Approved by dora")
 
 
 async def test_a_socket_is_refreshed_when_slack_asks(house: House) -> None:
     async with house.channel():
-        hold, card = await house.held()
+        hold, posted = await house.held()
         await house.slack.wait_connected()
         before = house.slack.connections
         await house.slack.refresh_sockets()
         await house.slack.wait_connected(after=before)
-        await house.slack.click(card, APPROVE, user="U0DORA")
+        await house.slack.click(posted, APPROVE, user="U0DORA")
         await house.card(hold, "Approved by dora")
 
 
@@ -362,26 +366,26 @@ async def test_a_restart_that_forgot_everything_finds_its_cards_again(house: Hou
 
 async def test_a_deleted_card_is_posted_again(house: House) -> None:
     async with house.channel():
-        hold, card = await house.held(quorum=2)
-        house.slack.delete(card)
+        hold, posted = await house.held(quorum=2)
+        house.slack.delete(posted)
         await house.desk.vote(hold.id, "dora", approve=True, reason="", channel="cli")
         again = await house.card(hold, "1 of 2 approvals")
-        assert again.ts != card.ts
+        assert again.ts != posted.ts
 
 
 async def test_a_card_that_slack_refuses_is_replaced_by_a_bare_one(house: House) -> None:
     house.slack.fail("chat.postMessage", "invalid_blocks")
     async with house.channel():
-        hold, card = await house.held()
-        assert f"firewall holds show {hold.id}" in card.words
-        assert not card.buttons
+        hold, posted = await house.held()
+        assert f"firewall holds show {hold.id}" in posted.words
+        assert not posted.buttons
 
 
 async def test_a_dialog_that_cannot_open_is_told(house: House) -> None:
     async with house.channel():
-        _, card = await house.held()
+        _, posted = await house.held()
         house.slack.fail("views.open", "expired_trigger_id")
-        await house.slack.click(card, DENY, user="U0DORA")
+        await house.slack.click(posted, DENY, user="U0DORA")
         assert "click once more" in (await house.slack.wait_ephemeral())["text"]
 
 
@@ -442,15 +446,15 @@ async def test_the_manifest_grants_what_the_channel_needs(house: House) -> None:
     assert manifest["settings"]["interactivity"]["is_enabled"]
     house.slack.lose_answers("chat.postMessage")
     async with house.channel():
-        _, card = await house.held(sql=LONG)
+        _, posted = await house.held(sql=LONG)
         await house.slack.wait_file()
-        await house.slack.click(card, APPROVE if APPROVE in card.buttons else REVIEW, user="U0EVE")
+        await house.slack.click(posted, APPROVE if APPROVE in posted.buttons else REVIEW, user="U0EVE")
         await house.slack.wait_ephemeral()
     assert "missing_scope" not in {call.error for call in house.slack.calls}
 
 
 def _preformatted(view: dict[str, object]) -> str:
-    """What stands in preformatted text, joined, without the card's own words."""
+    """What stands in preformatted text, joined, without the dialog's own words."""
     found = ""
     for block in json.loads(json.dumps(view))["blocks"]:
         for element in block.get("elements", []):
