@@ -89,14 +89,13 @@ class Clicks:
 
     async def _on_approve(self, ack: AsyncAck, body: Json) -> None:
         await ack()
-        if (click := self._click(body)) is None:
+        if (click := self._click(body)) is None or (hold := await self._look(click)) is None:
             return
-        hold = await self._look(click)
         # a card that shows less than everything has no Approve; such a click is not from any card of ours
-        if hold is not None and await asyncio.to_thread(needs_review, hold):
+        if await asyncio.to_thread(needs_review, hold):
             await self._say(click, "this statement does not fit on a card: read it with Review first")
             return
-        await self._cast(click, approve=True)
+        await self._cast(click, self._who(click), approve=True)
 
     async def _on_deny(self, ack: AsyncAck, body: Json) -> None:
         await ack()
@@ -120,12 +119,11 @@ class Clicks:
         old = body["view"]
         mark = Mark.load(old["private_metadata"])
         step = 1 if body["actions"][0]["action_id"] == NEXT else -1
-        hold = await self._look(self._marked(body, mark))
-        if hold is None or hold.digest != mark.digest or not _is_open(hold):
-            words = (
-                f"Hold {mark.hold} {dossier.standing(hold)}." if hold else f"There is no hold {mark.hold}."
-            )
-            view = closing("Nothing to decide", words)
+        hold = await self._look(_marked(body, mark))
+        if hold is None:
+            return
+        if not _is_open(hold):
+            view = closing("Nothing to decide", f"Hold {mark.hold} is {dossier.standing(hold)}.")
         else:
             view = await asyncio.to_thread(review, hold, replace(mark, page=mark.page + step))
         try:
@@ -143,58 +141,69 @@ class Clicks:
             return
         await ack()
         if not self._repeated(body):
-            await self._cast(self._marked(body, Mark.load(view["private_metadata"])), approve=False, why=why)
+            click = _marked(body, Mark.load(view["private_metadata"]))
+            await self._cast(click, self._who(click), approve=False, why=why)
 
     async def _on_reviewed(self, ack: AsyncAck, body: Json) -> None:
         mark = Mark.load(body["view"]["private_metadata"])
-        click = self._marked(body, mark)
+        click = _marked(body, mark)
         hold = await self._look(click)
         if hold is not None and not await asyncio.to_thread(is_last, hold, mark.page):
             view = closing("Not yet", "Nothing was decided: read to the last page first.")
             await ack(response_action="update", view=view)
             return
         await ack()
-        if not self._repeated(body):
-            await self._cast(click, approve=True)
+        if hold is not None and not self._repeated(body):
+            await self._cast(click, self._who(click), approve=True)
 
     async def _on_error(self, error: Exception) -> None:
         log.error("click could not be handled", error=type(error).__name__)
 
     async def _open(self, click: Click, *, approve: bool) -> Hold | None:
-        """The hold, if this person may still decide on it; else the refusal is recorded and told."""
-        hold = await self._look(click)
-        person = self._people(click.team, click.user)
-        if (
-            hold is None
-            or person is None
-            or person in hold.requesters
-            or hold.digest != click.digest
-            or not _is_open(hold)
-        ):
-            # every one of these is refused by the desk, whatever is asked
-            await self._cast(click, approve=approve)
-            return None
-        return hold
+        """The hold, if this person may still decide on it; else the refusal is recorded and told.
 
-    async def _cast(self, click: Click, *, approve: bool, why: str = "") -> None:
-        person = self._people(click.team, click.user) or click.stranger
+        Opening a dialog is no vote. What is cast here is cast to be refused: a stranger's, a requester's or a
+        foreign digest's word never counts, whatever changes meanwhile; lateness might, so it is cast as a no.
+        """
+        if (hold := await self._look(click)) is None:
+            return None
+        person = self._who(click)
+        if person == click.stranger or person in hold.requesters or hold.digest != click.digest:
+            await self._cast(click, person, approve=approve)
+        elif not _is_open(hold):
+            await self._cast(click, person, approve=False)
+        else:
+            return hold
+        return None
+
+    def _who(self, click: Click) -> str:
+        return self._people(click.team, click.user) or click.stranger
+
+    async def _cast(self, click: Click, person: str, *, approve: bool, why: str = "") -> None:
         try:
             word = await self._desk.vote(
                 click.hold, person, approve=approve, reason=why, channel=CHANNEL, digest=click.digest
             )
         except StoreError as error:
-            log.error("vote cannot be recorded", hold=click.hold, error=error.message)  # noqa: TRY400 — no traceback reaches a person
-            await self._say(click, "not counted: the firewall cannot record it now; try again in a moment")
+            await self._unable(click, error)
             return
         if isinstance(word, Refused):
             await self._say(click, f"not counted: {word.why}")
 
     async def _look(self, click: Click) -> Hold | None:
-        """The hold as it stands; None also when the store cannot be read, which the vote will then meet."""
+        """The hold as it stands; None, and the person is told why, when there is nothing to look at."""
         try:
-            return await self._desk.hold(click.hold)
-        except StoreError:
+            hold = await self._desk.hold(click.hold)
+        except StoreError as error:
+            await self._unable(click, error)
             return None
+        if hold is None:
+            await self._say(click, f"there is no hold `{click.hold}`")
+        return hold
+
+    async def _unable(self, click: Click, error: StoreError) -> None:
+        log.error("store fails a click", hold=click.hold, error=error.message)
+        await self._say(click, "not counted: the firewall cannot record it now; try again in a moment")
 
     async def _show(self, click: Click, view: Json) -> None:
         try:
@@ -226,9 +235,6 @@ class Clicks:
         channel = (body.get("channel") or {}).get("id", "")
         return _of(body, channel, hold, digest)
 
-    def _marked(self, body: Json, mark: Mark) -> Click:
-        return _of(body, mark.channel, mark.hold, mark.digest)
-
     def _repeated(self, body: Json) -> bool:
         """Whether this very delivery was seen before; two clicks by one person are two deliveries."""
         view = body.get("view") or {}
@@ -257,6 +263,10 @@ def _of(body: Json, channel: str, hold: str, digest: str) -> Click:
     user: dict[str, Any] = body["user"]
     team = user.get("team_id") or (body.get("team") or {}).get("id", "")
     return Click(team, user["id"], channel, body.get("trigger_id", ""), hold, digest)
+
+
+def _marked(body: Json, mark: Mark) -> Click:
+    return _of(body, mark.channel, mark.hold, mark.digest)
 
 
 def _is_open(hold: Hold) -> bool:

@@ -162,11 +162,12 @@ class Poster:
         if posted.shows != face(hold):
             await self._update(hold, posted)
             return True
-        if not posted.filed:
-            await self._file(hold, posted)
-            return True
         if hold.outcome and not posted.told:
             await self._tell(hold, posted)
+            return True
+        # last, because it alone needs a scope that an operator may have left out
+        if not posted.filed:
+            await self._file(hold, posted)
         return False
 
     async def _post(self, hold: Hold, *, attempted: bool) -> bool:

@@ -20,7 +20,7 @@ from firewall.channels.cards import MemoryCards
 from firewall.channels.review import DENIED, NEXT, PREVIOUS, REASON
 from firewall.channels.slack import SlackSettings
 from firewall.channels.slack_log import Redact, redacted
-from firewall.errors import FirewallError
+from firewall.errors import FirewallError, StoreError
 
 from .conftest import make_hold
 
@@ -338,6 +338,46 @@ async def test_a_socket_is_refreshed_when_slack_asks(house: House) -> None:
         await house.slack.wait_connected(after=before)
         await house.slack.click(posted, APPROVE, user="U0DORA")
         await house.card(hold, "Approved by dora")
+
+
+async def test_a_socket_address_that_has_grown_old_is_asked_for_anew(house: House) -> None:
+    house.slack.void_tickets(2)
+    async with house.channel():
+        hold, posted = await house.held()
+        await house.slack.click(posted, APPROVE, user="U0DORA")
+        await house.card(hold, "Approved by dora")
+
+
+@pytest.mark.parametrize("action", [APPROVE, DENY, REVIEW])
+async def test_a_store_that_fails_counts_nothing_and_says_so(
+    house: House, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    async with house.channel():
+        hold, posted = await house.held(sql=LONG if action == REVIEW else "DELETE FROM t")
+        read = house.store.hold
+
+        async def broken(_: str) -> None:
+            # once only: what the click does next must not rest on what it could not read
+            monkeypatch.setattr(house.store, "hold", read)
+            raise StoreError("the store is full")
+
+        monkeypatch.setattr(house.store, "hold", broken)
+        await house.slack.click(posted, action, user="U0DORA")
+        assert "cannot record it now" in (await house.slack.wait_ephemeral())["text"]
+        assert await house.state(hold) is State.PENDING
+        assert await house.votes() == []
+
+
+async def test_a_missing_files_scope_costs_the_file_only(house: House) -> None:
+    house.slack.scopes.discard("files:write")
+    async with house.channel():
+        hold, posted = await house.held(sql=LONG)
+        await house.desk.vote(hold.id, "dora", approve=True, reason="", channel="cli")
+        await house.desk.consume(hold.id, hold.digest, [])
+        await house.desk.note_outcome(hold.id, "UPDATE 9000")
+        await house.slack.wait_message(lambda m: m.thread_ts == posted.ts and "UPDATE 9000" in m.words)
+        house.slack.scopes.add("files:write")
+        await house.slack.wait_file()
 
 
 async def test_a_restart_neither_loses_nor_doubles_cards(house: House) -> None:

@@ -64,6 +64,7 @@ class SlackEmulator:
         self._lost: dict[str, int] = {}
         self._errors: dict[str, list[str]] = {}
         self._repeat = 1
+        self._void = 0
         self._clock = itertools.count(1)
         self._runner: web.AppRunner | None = None
 
@@ -220,6 +221,10 @@ class SlackEmulator:
         """Deliver every interaction this often, as Slack does when an acknowledgement is lost."""
         self._repeat = times
 
+    def void_tickets(self, number: int) -> None:
+        """The next socket addresses are refused when they are used, as ones that have grown old are."""
+        self._void = number
+
     def delete(self, message: Message) -> None:
         del self.messages[message.channel, message.ts]
 
@@ -245,7 +250,10 @@ class SlackEmulator:
 
     def issue_ticket(self) -> str:
         ticket = secrets.token_hex(16)
-        self._tickets.add(ticket)
+        if self._void:
+            self._void -= 1
+        else:
+            self._tickets.add(ticket)
         return (
             f"{self.base_url.replace('http', 'ws', 1).replace('/api/', '/link/')}?ticket={ticket}&app_id=A0"
         )
