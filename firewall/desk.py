@@ -11,8 +11,11 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
+import structlog
+
 from firewall import audit, clock, ids
 from firewall.approval import Counted, Hold, Person, Refused, State, Vote, cast
+from firewall.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,6 +25,10 @@ if TYPE_CHECKING:
 WATCH_SECONDS = 0.2
 # a vote that loses a race is cast anew on what the hold has become; two approvers rarely collide twice
 MAX_ATTEMPTS = 8
+# more holds than people could ever look at
+MAX_PENDING = 100_000
+
+log = structlog.get_logger(__name__)
 
 
 class Ledger(Protocol):
@@ -46,8 +53,11 @@ class Desk:
         self._ledger = ledger
         self._people = people
         self._listeners: set[Callable[[Hold], None]] = set()
-        self._seen: dict[str, Hold] = {}
-        self._changed = asyncio.Condition()
+        # what is known to be pending, as it was last announced
+        self._pending: dict[str, Hold] = {}
+        self._waiting: dict[str, set[asyncio.Future[Hold]]] = {}
+        # announced since the last sweep began
+        self._announced: set[str] = set()
 
     def listen(self, listener: Callable[[Hold], None]) -> Callable[[], None]:
         """Call `listener` with every hold that is opened or changes, here or elsewhere; returns the undo."""
@@ -69,7 +79,7 @@ class Desk:
             expires=clock.stamp(hold.expires_at),
         )
         await self._ledger.open_hold(hold, [record])
-        await self._announce(hold)
+        self._announce(hold)
 
     async def hold(self, hold_id: str) -> Hold | None:
         return await self._ledger.hold(hold_id)
@@ -91,7 +101,7 @@ class Desk:
                 return Refused(f"there is no hold `{hold_id}`")
             now = clock.now()
             known = self._people(person, hold.database)
-            vote = Vote(person, approve, reason, channel, now)
+            vote = Vote(known.name if known else person, approve, reason, channel, now)
             word: Counted | Refused
             if known is None:
                 word = Refused(f"`{person}` is not an approver in the policy")
@@ -108,9 +118,12 @@ class Desk:
                     if after.state is not State.PENDING:
                         records.append(_decision_record(after, now, why=reason))
                     if await self._ledger.change_hold(hold, after, records):
-                        await self._announce(after)
+                        self._announce(after)
                         return word
-        return Refused(f"hold {hold_id} is being decided by others; look again")
+        assert hold is not None
+        lost = Refused(f"hold {hold_id} is being decided by others; look again")
+        await self._ledger.append([_vote_record(hold, vote, counted=False, why=lost.why)])
+        return lost
 
     async def withdraw(self, hold_id: str, why: str) -> None:
         """The agent cancelled or went away; a hold that is decided already but not consumed lapses."""
@@ -139,63 +152,95 @@ class Desk:
         after = replace(hold, state=State.CONSUMED)
         if not await self._ledger.change_hold(hold, after, records):
             return False
-        await self._announce(after)
+        self._announce(after)
         return True
 
     async def note_outcome(self, hold_id: str, outcome: str) -> None:
         """What came of a released statement, for the card's thread and the page."""
-        hold = await self._ledger.hold(hold_id)
-        if hold is None or hold.outcome:
-            return
-        after = replace(hold, outcome=outcome)
-        if await self._ledger.change_hold(hold, after, []):
-            await self._announce(after)
+        for _ in range(MAX_ATTEMPTS):
+            hold = await self._ledger.hold(hold_id)
+            if hold is None or hold.outcome:
+                return
+            after = replace(hold, outcome=outcome)
+            if await self._ledger.change_hold(hold, after, []):
+                self._announce(after)
+                return
 
     async def settled(self, hold_id: str) -> Hold:
-        """Wait until the hold is no longer pending; it expires by itself, so this ends."""
-        while True:
-            async with self._changed:
-                hold = self._seen.get(hold_id)
-                if hold is not None and hold.state is not State.PENDING:
-                    return hold
-                await self._changed.wait()
+        """Wait until the hold is no longer pending: it expires by itself, so this ends. KeyError: no hold."""
+        told: asyncio.Future[Hold] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting.setdefault(hold_id, set())
+        waiting.add(told)
+        try:
+            # it may have been decided before we began to listen
+            hold = await self._ledger.hold(hold_id)
+            if hold is None:
+                raise KeyError(hold_id)
+            return await told if hold.state is State.PENDING else hold
+        finally:
+            waiting.discard(told)
+            if not waiting:
+                self._waiting.pop(hold_id, None)
 
     async def watch(self) -> None:
-        """Expire what is due and notice what other processes decided. Runs until cancelled."""
-        for hold in await self._ledger.holds([State.PENDING], limit=100_000):
-            self._seen.setdefault(hold.id, hold)
+        """Expire what is due and notice what other processes did. Runs until cancelled."""
+        primed = False
         while True:
+            try:
+                if primed:
+                    await self.sweep()
+                else:
+                    for hold in await self._ledger.holds([State.PENDING], limit=MAX_PENDING):
+                        self._pending.setdefault(hold.id, hold)
+                    primed = True
+            except StoreError as error:
+                # nothing passes meanwhile, and holds still expire once the store is back
+                log.warning("holds cannot be watched", error=error.message)
             await asyncio.sleep(WATCH_SECONDS)
-            await self.sweep()
 
     async def sweep(self) -> None:
         """One round of `watch`."""
-        now = clock.now()
-        for known in [h for h in self._seen.values() if h.state is State.PENDING]:
+        self._announced.clear()
+        pending = {hold.id: hold for hold in await self._ledger.holds([State.PENDING], limit=MAX_PENDING)}
+        for known in [hold for hold in self._pending.values() if hold.id not in pending]:
             hold = await self._ledger.hold(known.id)
             if hold is None:
+                self._pending.pop(known.id, None)
+            elif known.id not in self._announced:
+                self._announce(hold)
+        now = clock.now()
+        for hold in pending.values():
+            known_now = self._pending.get(hold.id)
+            # what was announced here since we looked is newer than what we saw
+            if hold.id in self._announced:
                 continue
-            if hold.state is State.PENDING and now >= hold.expires_at:
+            if now >= hold.expires_at:
                 await self._settle(hold, State.EXPIRED, "nobody decided in time")
-            elif (hold.state, hold.votes) != (known.state, known.votes):
-                await self._announce(hold)
+            elif known_now is None or known_now.votes != hold.votes:
+                self._announce(hold)
 
     async def _settle(self, hold: Hold, state: State, why: str) -> bool:
         after = replace(hold, state=state)
         changed = await self._ledger.change_hold(hold, after, [_decision_record(after, clock.now(), why=why)])
         if changed:
-            await self._announce(after)
+            self._announce(after)
         return changed
 
-    async def _announce(self, hold: Hold) -> None:
-        done = hold.state not in {State.PENDING, State.APPROVED} and hold.outcome
-        async with self._changed:
-            self._seen[hold.id] = hold
-            self._changed.notify_all()
+    def _announce(self, hold: Hold) -> None:
+        """Tell everyone. A listener that fails is its own loss: what happened has happened."""
+        self._announced.add(hold.id)
+        if hold.state is State.PENDING:
+            self._pending[hold.id] = hold
+        else:
+            self._pending.pop(hold.id, None)
+            for told in self._waiting.get(hold.id, ()):
+                if not told.done():
+                    told.set_result(hold)
         for listener in tuple(self._listeners):
-            listener(hold)
-        if done:
-            self._seen.pop(hold.id, None)
+            try:
+                listener(hold)
+            except Exception as error:  # noqa: BLE001 — see above
+                log.error("a listener failed", hold=hold.id, error=type(error).__name__)  # noqa: TRY400 — no traceback reaches a person
 
 
 def _correlation(hold: Hold, at: datetime) -> dict[str, str]:

@@ -121,6 +121,6 @@ def cast(hold: Hold, person: Person, vote: Vote) -> Counted | Refused:
     votes = (*hold.votes, vote)
     if not vote.approve:
         return Counted(replace(hold, votes=votes, state=State.REJECTED))
-    approvals = {v.person for v in votes if v.approve}
+    approvals = {v.person.casefold() for v in votes if v.approve}
     state = State.APPROVED if len(approvals) >= hold.quorum else State.PENDING
     return Counted(replace(hold, votes=votes, state=state))
