@@ -11,6 +11,7 @@ from sqlalchemy import insert, update
 from firewall import audit, clock
 from firewall.errors import StoreError
 from firewall.store import engine, rows, schema, tables
+from firewall.store.cards import Cards
 from firewall.store.reader import Reader
 from firewall.store.writer import Writer
 
@@ -180,6 +181,11 @@ class Store(Reader):
             return connection.execute(statement).rowcount > 0
 
         return await self._write(records, change)
+
+    @property
+    def cards(self) -> Cards:
+        """What channels have posted, by hold."""
+        return Cards(self._database)
 
     async def _write(self, records: Sequence[audit.Record], change: Change) -> bool:
         return await self._writer.write([rows.entry(record) for record in records], change)

@@ -126,6 +126,15 @@ agents = Table(
     PrimaryKeyConstraint("name", name="agents_pkey"),
 )
 
+# what a channel has posted of a hold, in the channel's own words
+cards = Table(
+    "cards",
+    metadata,
+    Column("hold", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    PrimaryKeyConstraint("hold", name="cards_pkey"),
+)
+
 # people's bearer tokens, by hash alone
 tokens = Table(
     "tokens",

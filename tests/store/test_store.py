@@ -297,6 +297,14 @@ async def test_a_token_names_its_person_until_it_is_revoked(store: Store, kit: K
     assert len(await _ids(store)) == 4
 
 
+async def test_cards_are_kept_by_hold(store: Store) -> None:
+    assert await store.cards.get("h-1") is None
+    await store.cards.put("h-1", "one")
+    await store.cards.put("h-2", "two")
+    await store.cards.put("h-1", "three")
+    assert [await store.cards.get(hold) for hold in ("h-1", "h-2")] == ["three", "two"]
+
+
 async def test_a_closed_store_says_so(url: str, kit: Kit) -> None:
     store = await Store.open(url, origin=ORIGIN, key=KEY)
     pending = [asyncio.create_task(store.append([kit.judgement()])) for _ in range(3)]

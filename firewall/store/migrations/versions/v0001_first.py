@@ -66,6 +66,7 @@ def upgrade() -> None:
     )
     op.create_index("holds_by_state", "holds", ["state", "opened_at"])
     op.create_index("holds_by_time", "holds", ["opened_at"])
+    op.create_table("cards", *_text("hold", "value"), sa.PrimaryKeyConstraint("hold", name="cards_pkey"))
     op.create_table(
         "agents",
         *_text("name", "owner", "team", "issuer", "verifier"),
