@@ -211,7 +211,7 @@ class Clearance:
             sql=telling.printable(judgement.sql),
             parameters=tuple(value for act in acts for value in telling.values(act)),
             rule=verdict.rule,
-            reasons=tuple(telling.reasons(judgement)),
+            reasons=tuple(telling.reasons(judgement, deciding=True)),
             effects=telling.lines(str(effect) for effect in judgement.effects),
             labels=judgement.labels,
             risk=verdict.risk.value,

@@ -78,15 +78,16 @@ def judgement_record(judgement: Judgement, session: str, statement: str) -> audi
     )
 
 
-def reasons(judgement: Judgement) -> list[str]:
-    """One line each, the rule first; the deciding ones before the others."""
-    verdict = judgement.verdict
-    ordered = sorted(verdict.reasons, key=lambda reason: reason.action is not verdict.action)
+def reasons(judgement: Judgement, *, deciding: bool = False) -> list[str]:
+    """One line each, the rule first; the deciding ones before the others, or they alone."""
+    action = judgement.verdict.action
+    ordered = sorted(judgement.verdict.reasons, key=lambda reason: reason.action is not action)
     return [
-        printable(f"{r.rule}: {r.why} ({r.effect}{_labelled(r.labels)})")
-        if r.effect
-        else f"{r.rule}: {r.why}"
+        printable(
+            f"{r.rule}: {r.why} ({r.effect}{_labelled(r.labels)})" if r.effect else f"{r.rule}: {r.why}"
+        )
         for r in ordered
+        if r.action is action or not deciding
     ]
 
 
