@@ -84,8 +84,7 @@ def _trace_view(relations: Relations, definition: str) -> Shape:
     """A view's query; pg_get_viewdef wrote it, so that only pg_catalog's names stand there unqualified."""
     queries = Queries(relations, ("pg_catalog",), frozenset(), relations.snapshot.database)
     fields = queries.rows(parse(definition), None, {}).fields
-    tested = queries.mentioned - union(field.sources for field in fields)
-    return Shape(fields, frozenset(tested), frozenset(queries.read))
+    return Shape(fields, frozenset(queries.tests), frozenset(queries.read))
 
 
 _known: list[Relations] = []

@@ -10,17 +10,14 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import postgast
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from firewall.sql import grammar
 from firewall.sql.lineage_scope import Doubt, fold
-
-if TYPE_CHECKING:
-    from google.protobuf.message import Message
 
 ROOTS: tuple[type[exp.Expr], ...] = (
     *(exp.Select, exp.SetOperation, exp.Subquery, exp.Values),
@@ -29,10 +26,7 @@ ROOTS: tuple[type[exp.Expr], ...] = (
 """Classes that a traced statement may have at its root; the grammar's node must be one of `STATEMENTS`."""
 
 STATEMENTS = frozenset(
-    {
-        *("select_stmt", "insert_stmt", "update_stmt", "delete_stmt", "merge_stmt"),
-        *("create_table_as_stmt", "view_stmt"),
-    }
+    {"SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "CreateTableAsStmt", "ViewStmt"}
 )
 
 NODES: tuple[type[exp.Expr], ...] = (
@@ -62,15 +56,12 @@ REFUSED: tuple[type[exp.Expr], ...] = (exp.JSONTable, exp.XMLTable, exp.OpenJSON
 
 def parse(sql: str) -> exp.Expr:
     """The statement as sqlglot reads it, once both parsers agree on the columns and relations in it."""
+    parsed = grammar.parse(sql)
+    if not isinstance(parsed, tuple) or len(parsed) != 1 or parsed[0].kind not in STATEMENTS:
+        raise Doubt
     try:
-        grammar = postgast.parse(sql)
-        if len(grammar.stmts) != 1:
-            raise Doubt
-        node = grammar.stmts[0].stmt
-        if node.WhichOneof("node") not in STATEMENTS:
-            raise Doubt
         trees = sqlglot.parse(sql, dialect="postgres")
-    except (postgast.PgQueryError, SqlglotError, UnicodeError, ValueError) as error:
+    except SqlglotError as error:
         raise Doubt from error
     if len(trees) != 1:
         raise Doubt
@@ -78,36 +69,38 @@ def parse(sql: str) -> exp.Expr:
     if not isinstance(tree, ROOTS):
         raise Doubt
     # INVARIANT: 3. What only one of the two parsers saw is not understood.
-    if _named_by_grammar(node) != _named_by_sqlglot(tree):
+    if _named_by_grammar(parsed[0].tree) != _named_by_sqlglot(tree):
         raise Doubt
     return tree
 
 
-def _named_by_grammar(root: Message) -> Counter[str]:
+def _named_by_grammar(root: dict[str, Any]) -> Counter[str]:
     names: Counter[str] = Counter()
-    pending: list[Message] = [root]
+    pending: list[Any] = [root]
     while pending:
-        message = pending.pop()
-        kind = message.DESCRIPTOR.name
-        if kind == "ColumnRef":
-            fields: Any = message
-            last = fields.fields[-1]
-            if last.HasField("string"):
-                names[last.string.sval] += 1
-            elif len(fields.fields) > 1:
-                names[fields.fields[-2].string.sval + ".*"] += 1
+        part = pending.pop()
+        if isinstance(part, list):
+            pending.extend(part)
             continue
-        if kind == "RangeVar":
-            table: Any = message
-            names["from " + table.relname] += 1
-        for descriptor, value in message.ListFields():
-            if descriptor.message_type is None:
-                continue
-            if descriptor.is_repeated:
-                pending.extend(value)
-            else:
+        if not isinstance(part, dict):
+            continue
+        if "relpersistence" in part:  # RangeVar
+            names["from " + part["relname"]] += 1
+            continue
+        for key, value in part.items():
+            if key == "ColumnRef":
+                names[_column_name(value["fields"])] += 1
+            elif value.__class__ in (dict, list):
                 pending.append(value)
+    del names[""]
     return names
+
+
+def _column_name(fields: list[dict[str, Any]]) -> str:
+    *before, last = fields
+    if "String" in last:
+        return str(last["String"]["sval"])
+    return before[-1]["String"]["sval"] + ".*" if before else ""
 
 
 def _named_by_sqlglot(root: exp.Expr) -> Counter[str]:

@@ -120,7 +120,9 @@ class From:
                 raise Doubt
             self.conditions |= rows.conditions
             return Range(alias or name, renamed(rows.fields, columns))
-        return self.queries.table(schema, name, alias=alias, columns=columns)
+        found, behind = self.queries.table(schema, name, alias=alias, columns=columns)
+        self.conditions |= behind
+        return found
 
     def _lateral(self, node: exp.Lateral, before: tuple[Item, ...]) -> Item:
         scope = Scope(before, self.outer, self.ctes)

@@ -23,7 +23,11 @@ ROUNDS = 64  # of a recursive query; each can only add sources, so more would ne
 
 
 class Queries:
-    """One trace: `mentioned` are all base columns named, `read` all relations, `kept` what is written."""
+    """One trace: what it gathers on the way.
+
+    mentioned: all base columns that are named. tests: those that decide or count, wherever they stand.
+    kept: those whose values are written. read: all relations.
+    """
 
     def __init__(
         self, relations: Relations, path: tuple[str, ...] | None, temporary: frozenset[str], database: str
@@ -35,29 +39,34 @@ class Queries:
         self.mentioned: set[tuple[str, str]] = set()
         self.read: set[str] = set()
         self.kept: set[tuple[str, str]] = set()
+        self.tests: set[tuple[str, str]] = set()
 
     def mention(self, sources: Sources) -> Sources:
         """The same, noted."""
         self.mentioned |= sources
         return sources
 
-    def table(self, schema: str, name: str, *, alias: str, columns: list[str]) -> Range:
-        """A relation of the catalog as a FROM item."""
+    def test(self, sources: Sources) -> None:
+        """Note what only decides or counts."""
+        self.tests |= self.mention(sources)
+
+    def table(self, schema: str, name: str, *, alias: str, columns: list[str]) -> tuple[Range, Sources]:
+        """A relation of the catalog as a FROM item, and what the views behind it test."""
         if (not schema and name in self.temporary) or schema.startswith("pg_temp"):
             raise Doubt
         relation = self.relations.find(schema, name, self.path)
         shape = self.relations.shape(relation)
         self.read |= shape.relations
-        self.mention(shape.conditions)
+        self.test(shape.conditions)
         fields = renamed(shape.fields, columns)
-        return Range(alias or name, fields, relation.qualified, "" if alias else relation.schema)
+        found = Range(alias or name, fields, relation.qualified, "" if alias else relation.schema)
+        return found, shape.conditions
 
     def rows(self, node: exp.Expr, outer: Scope | None, ctes: Mapping[str, Rows | None]) -> Rows:
         """What a query yields. `outer` is what it may refer to beyond its own FROM."""
         with_ = node.args.get("with_")
-        before = NOTHING
         if with_:
-            ctes, before = self._with(with_, outer, ctes)
+            ctes = self._with(with_, outer, ctes)
         match node:
             case exp.Select():
                 rows = self._select(node, outer, ctes)
@@ -72,7 +81,8 @@ class Queries:
                 rows = lineage_writes.write(self, node, outer, ctes)
             case _:
                 raise Doubt
-        return Rows(rows.fields, rows.conditions | before) if before else rows
+        self.tests |= rows.conditions
+        return rows
 
     def returned(self, expressions: list[exp.Expr], scope: Scope) -> tuple[Field, ...]:
         """The columns of a select list or RETURNING."""
@@ -102,7 +112,7 @@ class Queries:
 
     def _with(
         self, node: exp.With, outer: Scope | None, ctes: Mapping[str, Rows | None]
-    ) -> tuple[dict[str, Rows | None], Sources]:
+    ) -> dict[str, Rows | None]:
         only(node, "expressions", "recursive")
         known = dict(ctes)
         names = [identifier(cte.args["alias"].this) for cte in node.expressions]
@@ -117,7 +127,7 @@ class Queries:
                 known[name] = self._recursive(cte.this, name, columns, outer, known)
             else:
                 known[name] = _renamed(self.rows(cte.this, outer, known), columns)
-        return known, NOTHING
+        return known
 
     def _recursive(
         self,

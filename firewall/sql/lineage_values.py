@@ -64,7 +64,10 @@ def value(queries: Queries, node: exp.Expr, scope: Scope) -> Sources:
         case exp.Filter():
             shown = value(queries, node.expression, scope)
             inner = value(queries, node.this, scope)
-            return inner if isinstance(node.this, exp.Count) else inner | shown
+            if isinstance(node.this, exp.Count):
+                queries.test(shown)
+                return inner
+            return inner | shown
         case exp.WithinGroup():
             ordered = node.expression
             return value(queries, node.this, scope) | union(
@@ -72,7 +75,7 @@ def value(queries: Queries, node: exp.Expr, scope: Scope) -> Sources:
             )
         case exp.Order():  # of an aggregate's input
             for key in node.expressions:
-                value(queries, key, scope)
+                queries.test(value(queries, key, scope))
             return value(queries, node.this, scope)
         case _ if isinstance(node, LEAVES):
             return NOTHING
@@ -98,16 +101,15 @@ def column(node: exp.Column, scope: Scope) -> Sources:
 
 def window(queries: Queries, node: exp.Window, scope: Scope) -> None:
     """Partition, order and frame of a window decide which rows are looked at: tested."""
-    for key in node.args.get("partition_by") or ():
-        value(queries, key, scope)
     order, frame = node.args.get("order"), node.args.get("spec")
+    keys: list[object] = [*(node.args.get("partition_by") or ())]
     if order:
-        for key in order.expressions:
-            value(queries, key, scope)
+        keys += order.expressions
     if frame:
-        for bound in (frame.args.get("start"), frame.args.get("end")):
-            if isinstance(bound, exp.Expr):
-                value(queries, bound, scope)
+        keys += [frame.args.get("start"), frame.args.get("end")]
+    for key in keys:
+        if isinstance(key, exp.Expr):  # a bound may be a word
+            queries.test(value(queries, key, scope))
 
 
 def only(node: exp.Expr, *known: str) -> None:
@@ -129,6 +131,7 @@ def _count(queries: Queries, node: exp.Count, scope: Scope) -> Sources:
         only(node, "this", "big_int")
         return NOTHING
     counted = _parts(queries, node, scope)
+    queries.test(counted)
     one = not node.expressions and not isinstance(node.parent, exp.Dot)
     return NOTHING if one and not queries.relations.has_own("count") else counted
 

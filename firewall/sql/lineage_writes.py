@@ -106,12 +106,13 @@ def _target(queries: Queries, node: exp.Expr) -> Range:
         raise Doubt
     only(node, "this", "alias", "db", "only")
     alias, db = node.args.get("alias"), node.args.get("db")
-    return queries.table(
+    found, _ = queries.table(
         identifier(db) if db else "",
         identifier(node.this),
         alias=identifier(alias.this) if alias else "",
         columns=[],
     )
+    return found
 
 
 def _assignments(queries: Queries, nodes: list[exp.Expr], scope: Scope) -> dict[str, Sources]:

@@ -23,6 +23,8 @@ SHOP = Snapshot(
         table("orders", "id customer_id status placed_at"),
         table("order_items", "order_id line product_id quantity unit_price"),
         table("payments", "id order_id card_number card_holder amount paid_at"),
+        table("docs", "id doc"),
+        table("notes", "id note"),
         table("parent", "a b", children=("public.child",)),
         table("child", "a b c"),
         table(
@@ -110,7 +112,7 @@ CASES = [
     ("SELECT (SELECT 1 WHERE email = 'x') FROM customers", "customers.email", ""),
     ("SELECT ARRAY(SELECT email FROM customers)", "customers.email", ""),
     ("SELECT sum(id) FILTER (WHERE email = 'x') FROM customers", "customers.email customers.id", ""),
-    ("SELECT jsonb_typeof(email -> 'k') FROM customers", "customers.email", ""),
+    ("SELECT jsonb_typeof(doc -> 'k') FROM docs", "docs.doc", ""),
     ("SELECT max(email), array_agg(phone) FROM customers", "customers.email customers.phone", ""),
     ("SELECT string_agg(email, ',' ORDER BY name) FROM customers", "customers.email", "customers.name"),
     ("SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY amount) FROM payments", "payments.amount", ""),
@@ -138,11 +140,11 @@ CASES = [
         "customers.email orders.status",
         "",
     ),
-    ("SELECT key FROM customers, jsonb_each(email)", "customers.email", ""),
+    ("SELECT key FROM docs, jsonb_each(doc)", "docs.doc", ""),
     ("SELECT g FROM generate_series(1, 3) g", "", ""),
     ("SELECT w FROM customers, regexp_split_to_table(name, ' ') w", "customers.name", ""),
     ("SELECT status FROM buyers()", "", ""),
-    ("SELECT x.a FROM customers, json_to_record(email) AS x (a int)", "customers.email", ""),
+    ("SELECT x.a FROM docs, jsonb_to_record(doc) AS x (a int)", "docs.doc", ""),
     # queries in queries
     (
         "WITH x AS (SELECT email e, id FROM customers) SELECT id FROM x WHERE e = 'a'",
@@ -152,10 +154,10 @@ CASES = [
     ("WITH customers AS (SELECT id FROM customers) SELECT * FROM customers", "customers.id", ""),
     (
         (
-            "WITH RECURSIVE r (n, m) AS (SELECT id, email FROM customers UNION ALL SELECT m, n FROM r) "
+            "WITH RECURSIVE r (n, m) AS (SELECT name, email FROM customers UNION SELECT m, n FROM r) "
             "SELECT n FROM r"
         ),
-        "customers.email customers.id",
+        "customers.email customers.name",
         "",
     ),
     ("SELECT max FROM (SELECT max(email) FROM customers) s", "customers.email", ""),
@@ -167,7 +169,7 @@ CASES = [
         "customers.city orders.status",
         "",
     ),
-    ("VALUES (1, (SELECT email FROM customers))", "customers.email", ""),
+    ("VALUES (1, (SELECT max(email) FROM customers))", "customers.email", ""),
     (
         "SELECT name FROM customers c WHERE EXISTS (SELECT FROM orders o WHERE o.customer_id = c.id)",
         "customers.name",
@@ -178,19 +180,20 @@ CASES = [
     ("SELECT mail FROM mails", "contacts.mail customers.email mails.mail", "customers.phone"),
     ("SELECT a FROM parent", "child.a parent.a", ""),
     # writes
-    ("INSERT INTO orders (status) SELECT email FROM customers RETURNING id", "customers.email orders.id", ""),
+    ("INSERT INTO notes (note) SELECT email FROM customers RETURNING id", "customers.email notes.id", ""),
     (
-        "INSERT INTO orders (status) SELECT email FROM customers WHERE city = 'x'",
+        "INSERT INTO notes (note) SELECT email FROM customers WHERE city = 'x'",
         "customers.email",
         "customers.city",
     ),
+    ("INSERT INTO notes SELECT 1, email FROM customers RETURNING note", "customers.email notes.note", ""),
     (
-        "UPDATE orders SET status = email FROM customers c WHERE c.id = customer_id RETURNING orders.id",
-        "customers.email orders.id",
-        "customers.id orders.customer_id",
+        "UPDATE notes SET note = email FROM customers c WHERE c.id = notes.id RETURNING notes.id",
+        "customers.email notes.id",
+        "customers.id",
     ),
-    ("DELETE FROM customers WHERE id = 1 RETURNING email", "customers.email", "customers.id"),
-    ("WITH d AS (DELETE FROM customers RETURNING *) SELECT phone FROM d", "customers.phone", ""),
+    ("DELETE FROM payments WHERE id = 1 RETURNING card_holder", "payments.card_holder", "payments.id"),
+    ("WITH d AS (DELETE FROM payments RETURNING *) SELECT amount FROM d", "payments.amount", ""),
     ("CREATE TABLE x AS SELECT email AS q FROM customers", "customers.email", ""),
 ]
 
