@@ -67,6 +67,12 @@ def spoken(value: timedelta) -> str:
     return f"{seconds // 86400} d"
 
 
+def ago(value: datetime | str) -> str:
+    """How long since: `just now`, `12 min ago`."""
+    passed = clock.now() - moment(value)
+    return "just now" if passed < timedelta(seconds=5) else f"{spoken(passed)} ago"
+
+
 def micros(value: int) -> str:
     """A duration of whole microseconds in the unit that reads best."""
     if value < 1000:
@@ -101,7 +107,7 @@ def _environment() -> Environment:
         "day": lambda value: f"{moment(value):%-d %b %Y}",
         "time": lambda value: f"{moment(value):%H:%M:%S}",
         "stamp": lambda value: clock.stamp(moment(value)),
-        "ago": lambda value: spoken(clock.now() - moment(value)),
+        "ago": ago,
         "left": lambda value: spoken(moment(value) - clock.now()),
         "micros": micros,
     }

@@ -54,7 +54,9 @@ class SignedIn:
         self._app, self._cookie = app, cookie
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not any(name == b"cookie" for name, _ in scope["headers"]):
+        if scope["type"] == "http" and not any(
+            SESSION_COOKIE.encode() in value for _, value in scope["headers"]
+        ):
             cookie = f"{SESSION_COOKIE}={self._cookie}".encode()
             scope = scope | {"headers": [*scope["headers"], (b"cookie", cookie)]}
         await self._app(scope, receive, send)

@@ -220,6 +220,8 @@ async def test_someone_elses_decision_is_told_on_the_second_click(sample: Sample
     answer = await dana.post(f"/holds/{made.id}/approve", form_token=form_token, digest=made.digest)
     assert answer.status_code == 409
     assert "already rejected by omar@example.com" in clean(answer.text).text
+    # the page stands at the form's address, which cannot be asked for again
+    assert f'data-live="/holds/{made.id}"' in answer.text
 
 
 @pytest.mark.parametrize("digest", ["0" * 64, "", "x"])

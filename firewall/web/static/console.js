@@ -44,7 +44,7 @@ function refresh() {
   clearTimeout(due);
   due = setTimeout(() => {
     const request = new XMLHttpRequest();
-    request.open("GET", location.href);
+    request.open("GET", one("[data-live]").dataset.live); // not this page's own address: that may be a form's
     request.responseType = "document"; // parsed by the browser without running anything
     request.onload = () => take(request);
     request.send();
@@ -53,14 +53,15 @@ function refresh() {
 
 function take(request) {
   const here = one("[data-live]");
-  const fresh = request.response && request.response.getElementById(here.id);
-  if (!fresh) return location.reload(); // signed out, or the page is gone
+  const fresh = request.response?.getElementById(here.id);
+  if (request.status >= 500) return pulse("lost", "the console cannot answer now; this may be old");
+  if (!fresh) return location.assign(here.dataset.live); // signed out
   const known = new Set(all("[data-say]").map((row) => row.dataset.row));
   const focused = here.contains(document.activeElement) ? document.activeElement.id : "";
   const typed = one("#reason")?.value ?? "";
   const chosen = one("[data-row][aria-current]")?.dataset.row;
-  const next = document.importNode(fresh, true);
-  here.replaceWith(next);
+  here.replaceWith(document.importNode(fresh, true));
+  pulse(source ? "live" : "poll", source ? "live" : "looks again now and then");
   document.title = request.response.title;
   if (typed && one("#reason")) one("#reason").value = typed;
   if (focused) document.getElementById(focused)?.focus();
@@ -78,7 +79,7 @@ function concerns(event) {
 
 function listen() {
   source = new EventSource("/events");
-  source.addEventListener("hello", () => { pulse("live", "live"); refresh(); });
+  source.addEventListener("hello", refresh);
   source.addEventListener("hold", (event) => { if (concerns(event)) refresh(); });
   source.addEventListener("beat", () => { if (!one("[data-live]").dataset.hold) refresh(); });
   source.addEventListener("bye", () => { source.close(); refresh(); });
