@@ -124,7 +124,7 @@ class Verification:
 
     def __init__(self, heads: Iterable[str], keys: Iterable[VerifyingKey]) -> None:
         self.records = 0
-        self._findings: list[Finding] = []
+        self.findings: list[Finding] = []
         self._more = 0
         self._logs: dict[str, _Log] = {}
         keys = tuple(keys)
@@ -141,17 +141,18 @@ class Verification:
         for log in self._logs.values():
             log.finish()
         proven = tuple(log.proven() for _, log in sorted(self._logs.items()))
-        return Report(proven, tuple(self._findings), self.records, self._more)
+        return Report(proven, tuple(self.findings), self.records, self._more)
 
     def _log(self, origin: str) -> _Log:
         log = self._logs.get(origin)
         if log is None:
-            log = self._logs[origin] = _Log(origin, self._find)
+            log = self._logs[origin] = _Log(origin, self.find)
         return log
 
-    def _find(self, finding: Finding) -> None:
-        if len(self._findings) < MAX_FINDINGS:
-            self._findings.append(finding)
+    def find(self, finding: Finding) -> None:
+        """Add what somebody else found, or we did."""
+        if len(self.findings) < MAX_FINDINGS:
+            self.findings.append(finding)
         else:
             self._more += 1
 
@@ -162,12 +163,12 @@ class Verification:
             origin, _, rest = note.partition("\n")
             size = rest.partition("\n")[0]
             index = int(size) if size.isascii() and size.isdigit() and len(size) < 20 else 0
-            self._find(Finding(Flaw.SIGNATURE, origin[:200], index, "", f"a signed head: {error}"))
+            self.find(Finding(Flaw.SIGNATURE, origin[:200], index, "", f"a signed head: {error}"))
             return
         log = self._log(head.origin)
         other = log.heads.setdefault(head.size, head.root)
         if other != head.root:
-            self._find(
+            self.find(
                 Finding(Flaw.FORKED, head.origin, head.size, "", "two signed heads of this size differ")
             )
 

@@ -137,6 +137,13 @@ class Reader:
     async def records(self, origin: str | None = None, start: int = 0) -> AsyncIterator[audit.StoredRecord]:
         """The log as it stands, by origin and index, from index `start` of each origin on; page by page."""
         columns = (_RECORDS.origin, _RECORDS.idx, _RECORDS.id, _RECORDS.bytes, _RECORDS.leaf_hash)
+        async for page in self._pages(columns, origin, start):
+            for row in page:
+                yield rows.stored(row)
+
+    async def _pages(
+        self, columns: Iterable[Any], origin: str | None, start: int
+    ) -> AsyncIterator[Sequence[Row[Any]]]:
         after: tuple[str, int] | None = None
         while True:
             query = select(*columns).where(_RECORDS.idx >= start)
@@ -148,8 +155,7 @@ class Reader:
                     or_(_RECORDS.origin > at, and_(_RECORDS.origin == at, _RECORDS.idx > index))
                 )
             page = await self._all(query.order_by(_RECORDS.origin, _RECORDS.idx).limit(_PAGE))
-            for row in page:
-                yield rows.stored(row)
+            yield page
             if len(page) < _PAGE:
                 return
             after = (page[-1].origin, page[-1].idx)
@@ -178,14 +184,18 @@ class Reader:
 
         The heads are read first: what is written meanwhile is not held against the log.
         """
-        heads = [*await self.checkpoints(), *await self.heads(), *published]
-        verification = audit.Verification(heads, keys)
-        async for row in self.records():
-            verification.add(row)
-            if progress is not None and verification.records % audit.PROGRESS_EVERY == 0:
+        checkpoints, heads = await self.checkpoints(), await self.heads()
+        verification = audit.Verification([*checkpoints, *heads, *published], keys)
+        async for page in self._pages(tables.records.c, None, 0):
+            relations = await self._relations(page)
+            for row in page:
+                verification.add(rows.stored(row))
+                wrong = rows.misfiled(row, relations.get(row.id, ()))
+                if wrong:
+                    message = f"search may miss it: `{'`, `'.join(wrong)}` beside it do not say what it says"
+                    verification.find(audit.Finding(audit.Flaw.CHANGED, row.origin, row.idx, row.id, message))
+            if progress is not None:
                 progress(verification.records)
-        if progress is not None:
-            progress(verification.records)
         return verification.finish()
 
     async def agent(self, name: str) -> rows.AgentRow | None:
@@ -211,6 +221,16 @@ class Reader:
         if person is not None:
             query = query.where(columns.person == person)
         return [rows.TokenRow(**row._mapping) for row in await self._all(query)]  # noqa: SLF001 — SQLAlchemy's documented name
+
+    async def _relations(self, page: Sequence[Row[Any]]) -> dict[str, set[str]]:
+        touched = tables.record_relations.c
+        query = select(tables.record_relations).where(touched.record.in_([row.id for row in page]))
+        found: dict[str, set[str]] = {}
+        for row in await self._all(query):
+            # a wrong bare name or time misleads search as well
+            fits = row.name == rows.bare(row.relation)
+            found.setdefault(row.record, set()).add(row.relation if fits else f"{row.relation} as {row.name}")
+        return found
 
     async def _all(self, query: Select[Any]) -> Sequence[Row[Any]]:
         return await self._database.read(lambda connection: connection.execute(query).all())

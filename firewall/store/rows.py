@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from firewall.approval import Hold, State, Vote
 from firewall.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from sqlalchemy import Row
 
@@ -74,28 +75,41 @@ def entry(record: audit.Record) -> Entry:
         data = audit.encode(record)
     except ValueError as error:
         raise StoreError(f"a {record.kind} record cannot be written: {error}") from error
+    columns, relations = searchable(json.loads(data))
     leaf = audit.leaf_hash(data)
-    relations: dict[str, dict[str, str]] = {}
-    agent, verdict, text = getattr(record, "agent", ""), "", ""
-    if isinstance(record, audit.Judgement):
-        verdict, text = record.verdict, record.sql
-        for relation in map(_searched, record.relations):
-            row = {"record": record.id, "relation": relation, "name": bare(relation), "at": record.at}
-            relations[relation] = row
-    columns: dict[str, str | bytes] = {
-        "id": record.id,
-        "kind": record.kind,
-        "at": record.at,
-        "session": _searched(record.session),
-        "statement": _searched(record.statement),
-        "hold": _searched(record.hold),
-        "agent": _searched(agent),
-        "verdict": verdict,
-        "text": _storable(text),
-        "leaf_hash": leaf,
-        "bytes": data,
+    rows = tuple({"record": record.id, "at": record.at, **names} for names in relations)
+    return Entry({**columns, "leaf_hash": leaf, "bytes": data}, rows, leaf)
+
+
+def searchable(fields: Mapping[str, Any]) -> tuple[dict[str, str], tuple[dict[str, str], ...]]:
+    """What a record is found by, from its canonical JSON: columns of `records`, and its relations by name."""
+    judged = fields["kind"] == "judgement"
+    columns = {
+        "id": fields["id"],
+        "kind": fields["kind"],
+        "at": fields["at"],
+        "session": _searched(fields["session"]),
+        "statement": _searched(fields["statement"]),
+        "hold": _searched(fields["hold"]),
+        "agent": _searched(fields.get("agent", "")),
+        "verdict": fields["verdict"] if judged else "",
+        "text": _storable(fields["sql"]) if judged else "",
     }
-    return Entry(columns, tuple(relations.values()), leaf)
+    names = dict.fromkeys(_searched(name) for name in fields["relations"]) if judged else {}
+    return columns, tuple({"relation": name, "name": bare(name)} for name in names)
+
+
+def misfiled(row: Row[Any], relations: Collection[str]) -> list[str]:
+    """The columns by which a record is found that do not say what its bytes say; empty for other bytes."""
+    try:
+        columns, named = searchable(json.loads(bytes(row.bytes)))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        # no record of this version: its place in the tree is looked at elsewhere
+        return []
+    wrong = [name for name, value in columns.items() if getattr(row, name) != value]
+    if {names["relation"] for names in named} != set(relations):
+        wrong.append("relations")
+    return wrong
 
 
 def bare(relation: str) -> str:

@@ -102,6 +102,30 @@ async def test_a_change_is_found_in_its_place(
     assert first.id == (ids[record] if isinstance(record, int) else record)
 
 
+@pytest.mark.parametrize(
+    ("statement", "column"),
+    [
+        ("UPDATE records SET verdict = '' WHERE idx = 3", "verdict"),
+        ("UPDATE records SET agent = 'other' WHERE idx = 3", "agent"),
+        ("UPDATE records SET at = '1999' WHERE idx = 3", "at"),
+        ("UPDATE records SET kind = 'fault' WHERE idx = 3", "kind"),
+        ("UPDATE records SET text = 'SELECT 1' WHERE idx = 3", "text"),
+        ("UPDATE records SET session = 'x', hold = 'x', statement = 'x' WHERE idx = 3", "session"),
+        ("DELETE FROM record_relations WHERE record = :record", "relations"),
+        ("UPDATE record_relations SET name = 'x' WHERE record = :record", "relations"),
+        ("UPDATE record_relations SET relation = 'x' WHERE record = :record", "relations"),
+        ("INSERT INTO record_relations VALUES (:record, 'a.b', 'b', '2030')", "relations"),
+    ],
+)
+async def test_a_record_hidden_from_search_is_found(
+    store: Store, ids: list[str], statement: str, column: str
+) -> None:
+    await _change(store, statement, **({"record": ids[3]} if ":record" in statement else {}))
+    (finding,) = (await store.verify([KEY.public])).findings
+    assert (finding.flaw, finding.index, finding.id) == (Flaw.CHANGED, 3, ids[3])
+    assert f"`{column}`" in finding.message
+
+
 async def test_a_log_set_back_whole_is_betrayed_by_a_published_head(store: Store, ids: list[str]) -> None:
     published = await store.heads()
     await _change(
