@@ -45,7 +45,7 @@ class Sample:
             is_person=self._is_person,
             is_approver=PEOPLE.__contains__,
             search=self.store.search,
-            statement=self._statement,
+            statement=self.store.statement_records,
             verify_log=self._verify,
             status=self._status,
             record=self._record,
@@ -62,9 +62,6 @@ class Sample:
 
     async def _is_person(self, person: str) -> bool:
         return person in self.tokens.values()
-
-    async def _statement(self, statement: str) -> list[audit.Record]:
-        return [record for record in await self.records() if record.statement == statement]
 
     async def _verify(self) -> audit.Report:
         return await self.store.verify([KEY.public])
