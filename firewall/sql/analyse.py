@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from firewall.sql import calls, grammar, opened, queries, reviewed, sessions, utility, writes
+from firewall.sql import calls, columns, grammar, opened, queries, reviewed, sessions, utility, writes
 from firewall.sql.analysis import Analysis, Effect, GrammarError, Kind, Statement, unknown
 from firewall.sql.names import Scope
 from firewall.sql.walk import TooLarge, Walk
@@ -79,6 +79,7 @@ def _statements(parsed: tuple[Parsed, ...], snapshot: Snapshot, facts: Facts) ->
     for one in parsed:
         walk = Walk(snapshot, HANDLERS, after, sql=one.sql)
         walk.visit(one.kind, one.tree, Scope(path=after.search_path, temporary=after.temporary))
+        output = columns.narrow(walk, one, after)
         effects = walk.collected()
         if any(_loses_names(effect, walk.missing) for effect in effects):
             walk.lose_names()
@@ -87,6 +88,7 @@ def _statements(parsed: tuple[Parsed, ...], snapshot: Snapshot, facts: Facts) ->
                 sql=one.sql,
                 node=grammar.node_name(one.kind),
                 effects=effects,
+                output=output,
                 opaque=walk.opaque,
                 fingerprint=grammar.fingerprint(one.sql),
             )

@@ -163,6 +163,13 @@ def node_name(kind: str) -> str:
     return NODES.get(kind) or _snake(kind)
 
 
+def bare(node: Any) -> Any:
+    """The tree without the places where its parts stand in the text."""
+    if isinstance(node, dict):
+        return {key: bare(value) for key, value in node.items() if key != "location"}
+    return [bare(item) for item in node] if isinstance(node, list) else node
+
+
 def strings(items: Any) -> tuple[str, ...]:
     """The parts of a name: a list of String nodes. Anything else in it becomes an empty part."""
     if isinstance(items, dict):

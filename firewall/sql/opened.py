@@ -11,7 +11,7 @@ from postgast import pg_query_pb2
 from firewall.sql import grammar
 from firewall.sql.analysis import Kind, ObjectType
 from firewall.sql.names import of_range_var
-from firewall.sql.queries import into
+from firewall.sql.queries import into, read_relation
 from firewall.sql.walk import MAX_BODIES
 from firewall.sql.writes import written
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from firewall.sql.names import Scope
     from firewall.sql.walk import Handler, Walk
 
+_WHILE_PLANNING = frozenset({Kind.UNKNOWN, Kind.PRIVILEGE, Kind.SERVER_IO})
 _OFF = frozenset({"off", "false", "0", "f", "n", "no", "of", "fa", "fal", "fals"})
 
 
@@ -68,21 +69,17 @@ def _explain(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
     if analyze:
         walk.value(query, scope)
         return
-    planned = type(walk)(walk.snapshot, walk.handlers, walk.after, entered=walk.entered)
+    planned = type(walk)(walk.snapshot, walk.handlers, walk.after, sql=walk.sql, entered=walk.entered)
     planned.value(query, scope)
+    walk.planned = True
     walk.nodes += planned.nodes
     walk.missing |= planned.missing
     walk.volatile = walk.volatile or planned.volatile
-    for key, reads in planned.reads.items():
-        known = walk.reads.setdefault(key, type(reads)())
-        known.tested |= reads.columns | reads.tested
+    walk.executed = planned.executed
+    walk.reads |= planned.reads
     # the planner computes what it can: a function in the statement may run while it is planned
     for effect in planned.effects:
-        if effect.type is not ObjectType.RELATION or effect.kind in {
-            Kind.UNKNOWN,
-            Kind.PRIVILEGE,
-            Kind.SERVER_IO,
-        }:
+        if effect.type is not ObjectType.RELATION or effect.kind in _WHILE_PLANNING:
             walk.effects[effect] = None
             walk.opaque = walk.opaque or planned.opaque
     walk.effect(Kind.SESSION, "explain_stmt", scope, ObjectType.STATEMENT)
@@ -95,19 +92,17 @@ def _copy(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
         walk.effect(Kind.SERVER_IO, node["filename"], scope, ObjectType.FILE)
     columns = tuple(sorted(grammar.strings(node.get("attlist")))) or ("*",)
     if "relation" not in node:
-        before = set(walk.reads)
+        walk.exports = True
         walk.value(node.get("query"), scope)
-        for name, via in [key for key in walk.reads if key not in before]:
-            walk.effect(Kind.COPY_OUT, name, replace(scope, via=via), columns=("*",))
-        if len(walk.reads) == len(before):
+        if not walk.reads:
             walk.effect(Kind.COPY_OUT, "copy_stmt", scope, ObjectType.STATEMENT)
     elif node.get("is_from"):
         written(walk, node["relation"], Kind.COPY_IN, scope, columns)
         walk.value(node.get("whereClause"), scope)
     else:
-        walk.visit("RangeVar", node["relation"], replace(scope, ctes=frozenset()))
+        walk.exports = True
         for relation in walk.relations(of_range_var(node["relation"]), scope):
-            walk.effect(Kind.COPY_OUT, relation.qualified, scope, columns=columns)
+            read_relation(walk, relation, scope, columns)
 
 
 def _cursor(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
@@ -142,6 +137,7 @@ def _execute(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
     if not isinstance(parsed, tuple) or len(parsed) != 1 or scope.depth > MAX_BODIES:
         walk.unknown(f"there is no prepared statement `{name}` that could be read", name, scope)
         return
+    walk.executed = parsed[0] if scope.depth == 0 else None
     outer, walk.sql = walk.sql, parsed[0].sql
     walk.visit(parsed[0].kind, parsed[0].tree, replace(scope, depth=scope.depth + 1))
     walk.sql = outer

@@ -115,9 +115,16 @@ def _range_var(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
         read_relation(walk, relation, scope, children=bool(node.get("inh")))
 
 
-def read_relation(walk: Walk, relation: Relation, scope: Scope, *, children: bool = True) -> None:
+def read_relation(
+    walk: Walk,
+    relation: Relation,
+    scope: Scope,
+    columns: tuple[str, ...] = ("*",),
+    *,
+    children: bool = True,
+) -> None:
     """A read of the relation, of what its view is made of, and of what inherits from it."""
-    walk.read(relation, scope)
+    walk.read(relation, scope, columns)
     if relation.kind is RelationKind.FOREIGN:
         walk.effect(Kind.SERVER_IO, relation.qualified, scope)
     if relation.kind in {RelationKind.VIEW, RelationKind.MATERIALIZED}:
@@ -125,21 +132,28 @@ def read_relation(walk: Walk, relation: Relation, scope: Scope, *, children: boo
     if children:
         for child in relation.children:
             inheriting = walk.snapshot.relation(child)
-            within = replace(scope, via=f"parent {relation.qualified}")
-            if inheriting is not None and walk.enter(f"child {child} {scope.via}"):
-                read_relation(walk, inheriting, within)
+            within = replace(scope, via=behind(scope, f"parent {relation.qualified}"))
+            if inheriting is not None and walk.enter(f"child {child} {within.via}"):
+                read_relation(walk, inheriting, within, columns)
+
+
+def behind(scope: Scope, via: str) -> str:
+    """What sets off a read behind a view or a parent: that alone, or the body in which it is read as well."""
+    body = scope.via.partition(", ")[0]
+    return f"{body}, {via}" if body and not body.startswith(("view ", "parent ")) else via
 
 
 def view_body(walk: Walk, view: Relation, scope: Scope) -> None:
     """What a view reads. System views are reviewed by name and not opened."""
-    if view.schema in SYSTEM_SCHEMAS or not walk.enter(f"view {view.qualified}"):
+    via = behind(scope, f"view {view.qualified}")
+    if view.schema in SYSTEM_SCHEMAS or not walk.enter(via):
         return
     within = replace(
         scope,
         path=None,
         temporary=frozenset(),
         ctes=frozenset(),
-        via=f"view {view.qualified}",
+        via=via,
         depth=scope.depth + 1,
     )
     parsed = grammar.parse(view.definition) if within.depth <= MAX_BODIES else ()

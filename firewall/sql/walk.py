@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from firewall.catalog.snapshot import Relation, Snapshot
+    from firewall.sql.grammar import Parsed
     from firewall.sql.names import Name, Scope
 
     Handler = Callable[["Walk", dict[str, Any], Scope], None]
@@ -41,7 +42,8 @@ class Walk:
 
     after: the session's facts once the statement has run, worst case.
     entered: bodies (views, functions, triggers) that were walked already.
-    sql: the text of the statement itself.
+    sql: the text of the statement itself. executed: the prepared statement that EXECUTE runs.
+    exports: all that is read leaves through COPY. planned: nothing is read, by EXPLAIN without ANALYZE.
     """
 
     snapshot: Snapshot
@@ -52,6 +54,9 @@ class Walk:
     effects: dict[Effect, None] = field(default_factory=dict)
     missing: dict[str, None] = field(default_factory=dict)
     entered: set[str] = field(default_factory=set)
+    executed: Parsed | None = None
+    exports: bool = False
+    planned: bool = False
     opaque: str = ""
     volatile: bool = False
     nodes: int = 0
@@ -149,17 +154,20 @@ class Walk:
 
     def collected(self) -> tuple[Effect, ...]:
         """Everything found: reads first, then the rest in the order of the text."""
-        reads = (
-            Effect(
-                Kind.READ,
-                name,
-                columns=("*",) if "*" in found.columns else tuple(sorted(found.columns)),
-                tested=tuple(sorted(found.tested - found.columns)),
-                via=via,
-            )
-            for (name, via), found in self.reads.items()
-        )
-        return (*reads, *self.effects)
+        found: list[Effect] = []
+        for (name, via), reads in self.reads.items():
+            if self.planned:
+                reads = Reads(tested=reads.columns | reads.tested)  # noqa: PLW2901 - only for these lines
+            columns = _named(reads.columns)
+            tested = () if columns == ("*",) else _named(reads.tested - reads.columns)
+            found.append(Effect(Kind.READ, name, columns=columns, tested=tested, via=via))
+            if self.exports and columns:
+                found.append(Effect(Kind.COPY_OUT, name, columns=columns, via=via))
+        return (*found, *self.effects)
+
+
+def _named(columns: set[str]) -> tuple[str, ...]:
+    return ("*",) if "*" in columns else tuple(sorted(columns))
 
 
 class TooLarge(Exception):

@@ -10,7 +10,7 @@ from firewall.sql import grammar
 from firewall.sql.analysis import Kind, ObjectType
 from firewall.sql.calls import user_function
 from firewall.sql.names import SYSTEM_SCHEMAS, Name, Scope, find_functions, of_range_var
-from firewall.sql.queries import view_body, with_clause
+from firewall.sql.queries import behind, view_body, with_clause
 from firewall.sql.walk import MAX_BODIES
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _through_view(walk: Walk, view: Relation, kind: Kind, scope: Scope) -> None:
     view_body(walk, view, scope)
     if not isinstance(parsed, tuple) or len(parsed) != 1 or parsed[0].kind != "SelectStmt":
         return
-    within = Scope(path=None, via=f"view {view.qualified}", depth=scope.depth + 1)
+    within = Scope(path=None, via=behind(scope, f"view {view.qualified}"), depth=scope.depth + 1)
     for item in parsed[0].tree.get("fromClause", ()):
         if "RangeVar" in item:
             for base in walk.relations(of_range_var(item["RangeVar"]), within):
@@ -175,16 +175,10 @@ def everything(condition: dict[str, Any] | None) -> bool:
         case "A_Expr":
             left, right = node.get("lexpr"), node.get("rexpr")
             if isinstance(left, dict) and isinstance(right, dict):
-                return _bare(left) == _bare(right) or (everything(left) and everything(right))
+                return grammar.bare(left) == grammar.bare(right) or (everything(left) and everything(right))
             return False
         case _:
             return False
-
-
-def _bare(node: Any) -> Any:
-    if isinstance(node, dict):
-        return {key: _bare(value) for key, value in node.items() if key != "location"}
-    return [_bare(item) for item in node] if isinstance(node, list) else node
 
 
 def _returning(walk: Walk, node: dict[str, Any], relations: tuple[Relation, ...], scope: Scope) -> None:
