@@ -153,6 +153,7 @@ def user_function(walk: Walk, function: Function, scope: Scope) -> None:
         path=None,
         temporary=walk.after.temporary,
         ctes=frozenset(),
+        printed=False,
         via=scope.via if scope.via.startswith("trigger ") else f"function {function.qualified}",
         depth=scope.depth + 1,
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from firewall.catalog.snapshot import Relation, RelationKind
-from firewall.sql.reviewed import SECRET_RELATIONS, SYSTEM_SCHEMAS
+from firewall.sql.reviewed import COMMON, HARMLESS_VOLATILE, SECRET_RELATIONS, SYSTEM_SCHEMAS
 
 if TYPE_CHECKING:
     from firewall.catalog.snapshot import Function, Snapshot
@@ -21,8 +21,9 @@ class Scope:
     """What surrounds a node: where names are looked up, and on whose behalf it runs.
 
     ctes: names of WITH queries in scope. path: as in Facts; None is any schema. temporary: as in Facts.
-    via: what set it off, if the text itself does not name it. body: inside a function's, view's or rule's
-    own text, where the session's temporary names cannot be meant for relations bound at creation.
+    via: what set it off, if the text itself does not name it. depth: how many bodies this one stands in.
+    printed: inside a definition that Postgres printed under an empty path (views, rules, defaults), so that a
+    name without a schema is one of pg_catalog's where there is such a one.
     """
 
     path: tuple[str, ...] | None
@@ -30,6 +31,7 @@ class Scope:
     ctes: frozenset[str] = frozenset()
     via: str = ""
     depth: int = 0
+    printed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def find_relations(name: Name, scope: Scope, snapshot: Snapshot) -> Found:
             relation = _system(schema, name.name)
         if relation is not None:
             found.append(relation)
-            if scope.path is not None:
+            if scope.path is not None or (scope.printed and schema == "pg_catalog"):
                 break
     return Found(tuple(found), temporary)
 
@@ -115,6 +117,8 @@ def find_functions(name: Name, arguments: int, scope: Scope, snapshot: Snapshot)
     candidates = snapshot.functions_by_name.get(name.name, ())
     if name.schema:
         schemas: tuple[str, ...] | None = (name.schema,)
+    elif scope.printed and _is_built_in(name.name, candidates):
+        schemas = ("pg_catalog",)
     elif scope.path is None:
         schemas = None
     else:
@@ -124,6 +128,11 @@ def find_functions(name: Name, arguments: int, scope: Scope, snapshot: Snapshot)
         for function in candidates
         if (schemas is None or function.schema in schemas) and _takes(function, arguments)
     )
+
+
+def _is_built_in(name: str, candidates: tuple[Function, ...]) -> bool:
+    known = any(function.schema == "pg_catalog" for function in candidates)
+    return known or name in COMMON or name in HARMLESS_VOLATILE
 
 
 def _takes(function: Function, arguments: int) -> bool:

@@ -154,6 +154,7 @@ def view_body(walk: Walk, view: Relation, scope: Scope) -> None:
         temporary=frozenset(),
         ctes=frozenset(),
         via=via,
+        printed=True,
         depth=scope.depth + 1,
     )
     parsed = grammar.parse(view.definition) if within.depth <= MAX_BODIES else ()

@@ -65,6 +65,8 @@ SEQUENCE_FUNCTIONS = frozenset({"nextval", "setval"})
 
 HARMLESS_VOLATILE = words(
     """
+    array_shuffle array_sample current_query pg_last_committed_xact pg_xact_commit_timestamp
+    pg_stat_have_stats pg_get_wait_events pg_get_backend_memory_contexts
     clock_timestamp timeofday random random_normal setseed gen_random_uuid uuidv4 uuidv7 currval
     lastval txid_current txid_current_if_assigned pg_current_xact_id pg_current_xact_id_if_assigned
     txid_status pg_xact_status pg_backend_pid pg_jit_available pg_relation_size pg_table_size

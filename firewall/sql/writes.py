@@ -85,7 +85,9 @@ def _through_view(walk: Walk, view: Relation, kind: Kind, scope: Scope) -> None:
     view_body(walk, view, scope)
     if not isinstance(parsed, tuple) or len(parsed) != 1 or parsed[0].kind != "SelectStmt":
         return
-    within = Scope(path=None, via=behind(scope, f"view {view.qualified}"), depth=scope.depth + 1)
+    within = Scope(
+        path=None, via=behind(scope, f"view {view.qualified}"), depth=scope.depth + 1, printed=True
+    )
     for item in parsed[0].tree.get("fromClause", ()):
         if "RangeVar" in item:
             for base in walk.relations(of_range_var(item["RangeVar"]), within):
@@ -129,15 +131,13 @@ def _trigger(walk: Walk, qualified: str, via: str, scope: Scope) -> None:
 
 
 def _rule(walk: Walk, definition: str, via: str, scope: Scope) -> None:
-    within = replace(
-        scope, path=None, temporary=frozenset(), ctes=frozenset(), via=via, depth=scope.depth + 1
-    )
+    # old and new are the rows of the relation itself
+    rows = frozenset({"old", "new"})
+    within = Scope(path=None, ctes=rows, via=via, depth=scope.depth + 1, printed=True)
     parsed = grammar.parse(definition)
     if not isinstance(parsed, tuple) or len(parsed) != 1 or parsed[0].kind != "RuleStmt":
         walk.unknown(f"the {via} cannot be read", via, within)
         return
-    # old and new are the rows of the relation itself
-    within = replace(within, ctes=frozenset({"old", "new"}))
     tree = parsed[0].tree
     walk.value(tree.get("whereClause"), within)
     walk.values(tree.get("actions"), within)
@@ -145,7 +145,7 @@ def _rule(walk: Walk, definition: str, via: str, scope: Scope) -> None:
 
 def _defaults(walk: Walk, relation: Relation, scope: Scope) -> None:
     """What defaults and generated columns call. A column's own sequence is part of the insert."""
-    within = replace(scope, path=None, ctes=frozenset(), via=f"default of {relation.qualified}")
+    within = replace(scope, path=None, ctes=frozenset(), via=f"default of {relation.qualified}", printed=True)
     for column in relation.columns:
         if not column.default or column.default.startswith("nextval("):
             continue

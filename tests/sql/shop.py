@@ -78,14 +78,15 @@ RELATIONS = (
             ),
         ),
     ),
+    relation("stamped", "id at=now()"),
     relation("tickets", "id code=secret_code()"),
     relation("remote", "id value", RelationKind.FOREIGN),
     relation("orders_id_seq", "last_value", RelationKind.SEQUENCE),
     relation("archive.customers", "id name"),
     relation('public."Odd Name"'.replace('"', ""), "id"),
     view("order_totals", "customer_id total", " SELECT customer_id, total FROM public.orders;"),
-    view("staff", "name", "SELECT employees.name FROM employees WHERE employees.salary > 10"),
-    view("staff_of_staff", "name", "SELECT staff.name FROM staff"),
+    view("staff", "name", "SELECT name FROM public.employees WHERE salary > 10"),
+    view("staff_of_staff", "name", "SELECT staff.name FROM public.staff"),
     view("broken", "x", "SELECT FROM WHERE"),
     view("noisy", "x", "SELECT public.wipe_log() AS x"),
     view("revenue", "total", "SELECT sum(total) AS total FROM orders", RelationKind.MATERIALIZED),
@@ -114,7 +115,7 @@ FUNCTIONS = (
         "plpgsql",
         returns="trigger",
     ),
-    function("salary", "SELECT 1; DELETE FROM audit_log", arguments=1),
+    function("bonus", "SELECT 1; DELETE FROM audit_log", arguments=1),
     function("tidy", "begin delete from audit_log; end", "plpgsql", kind="procedure"),
     function("hello", "SELECT 1", kind="procedure"),
 )
@@ -150,3 +151,12 @@ def cases(folder: str, keyword: str) -> list[Case]:
         for heading, sql in zip(parts[1::2], parts[2::2], strict=True):
             found.append(Case(f"{path.stem}:{len(found)}:{heading[:40]}", heading.strip(), sql.strip()))
     return found
+
+
+def compact(effect) -> str:
+    """An effect in a line: `read public.customers (name) testing (email) via view public.v`."""
+    columns = f" ({', '.join(effect.columns)})" if effect.columns else ""
+    tested = f" testing ({', '.join(effect.tested)})" if effect.tested else ""
+    everything = " of all rows" if effect.unfiltered else ""
+    via = f" via {effect.via}" if effect.via else ""
+    return f"{effect.kind} {effect.object}{columns}{tested}{everything}{via}"
