@@ -47,6 +47,8 @@ NODES: tuple[type[exp.Expr], ...] = (
     *(exp.IgnoreNulls, exp.RespectNulls),
 )
 
+MAX_SUBSCRIPTS = 200  # sqlglot's time for `a[1][1]…` grows with the square: 0.1 s here, 18 s at 3,000
+
 # reserved words (manual, appendix C) that sqlglot takes for columns
 KEYWORD_VALUES = frozenset({"user", "current_role", "current_user", "session_user", "system_user"})
 
@@ -56,6 +58,8 @@ REFUSED: tuple[type[exp.Expr], ...] = (exp.JSONTable, exp.XMLTable, exp.OpenJSON
 
 def parse(sql: str) -> exp.Expr:
     """The statement as sqlglot reads it, once both parsers agree on the columns and relations in it."""
+    if sql.count("[") > MAX_SUBSCRIPTS:
+        raise Doubt
     parsed = grammar.parse(sql)
     if not isinstance(parsed, tuple) or len(parsed) != 1 or parsed[0].kind not in STATEMENTS:
         raise Doubt

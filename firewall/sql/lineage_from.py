@@ -256,6 +256,11 @@ def _plain_array(node: exp.Expr) -> bool:
     if isinstance(node, exp.Cast):
         kind = node.to
         inner = kind.expressions[0] if kind.expressions else None
-        known = isinstance(inner, exp.DataType) and inner.this != exp.DType.USERDEFINED
-        return kind.this == exp.DType.ARRAY and known
-    return isinstance(node, exp.Array) and all(isinstance(e, exp.Literal) for e in node.expressions)
+        return kind.this == exp.DType.ARRAY and _built_in(inner)
+    return isinstance(node, exp.Array) and all(
+        isinstance(e, exp.Literal) or (isinstance(e, exp.Cast) and _built_in(e.to)) for e in node.expressions
+    )
+
+
+def _built_in(kind: object) -> bool:
+    return isinstance(kind, exp.DataType) and kind.this not in (exp.DType.USERDEFINED, exp.DType.ARRAY)

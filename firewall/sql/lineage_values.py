@@ -51,8 +51,11 @@ def value(queries: Queries, node: exp.Expr, scope: Scope) -> Sources:
             return queries.mention(rows.sources | rows.conditions)
         case exp.Dot():
             return _dot(queries, node, scope)
-        case exp.Kwarg():
+        case exp.Kwarg() | exp.PropertyEQ():  # a named argument
             return value(queries, node.expression, scope)
+        case exp.Star():  # of an aggregate, such as count(*)
+            only(node)
+            return NOTHING
         case exp.Collate():
             return value(queries, node.this, scope)
         case exp.Lambda():
@@ -156,10 +159,16 @@ def _arrow(queries: Queries, node: exp.Lambda, scope: Scope) -> Sources:
 
 
 def _parts(queries: Queries, node: exp.Expr, scope: Scope) -> Sources:
+    """All that a node holds. Chains such as `a OR b OR c …` lean to the left, and are not recursed into."""
     found: list[Sources] = []
-    for part in node.args.values():
-        if isinstance(part, list):
-            found.extend(value(queries, p, scope) for p in part if isinstance(p, exp.Expr))
-        elif isinstance(part, exp.Expr):
-            found.append(value(queries, part, scope))
-    return union(found)
+    while True:
+        first = node.args.get("this")
+        chained = isinstance(node, exp.Binary) and type(first) is type(node)
+        for part in node.args.values():
+            if isinstance(part, list):
+                found.extend(value(queries, p, scope) for p in part if isinstance(p, exp.Expr))
+            elif isinstance(part, exp.Expr) and not (chained and part is first):
+                found.append(value(queries, part, scope))
+        if not chained:
+            return union(found)
+        node = first

@@ -32,6 +32,8 @@ def write(queries: Queries, node: exp.Expr, outer: Scope | None, ctes: Mapping[s
             only(node, "with_", "this", "expressions", "from_", "where", "returning")
             from_ = node.args.get("from_")
             return _change(queries, node, [from_.this] if from_ else [], outer, ctes)
+        case exp.Merge():
+            return _merge(queries, node, outer, ctes)
         case _:
             raise Doubt
 
@@ -57,7 +59,8 @@ def _change(
     if not node.args.get("returning"):
         return Rows(tuple(Field(name, sources) for name, sources in written.items()), tested)
     after = _after(target, written)
-    return Rows(_returning(queries, node, (Item.of(after), *clause.items[1:]), outer, ctes), tested)
+    items = (Item.of(after), *clause.items[1:])
+    return Rows(_returning(queries, node, after, Scope(items, outer, ctes)), tested)
 
 
 def _insert(queries: Queries, node: exp.Insert, outer: Scope | None, ctes: Mapping[str, Rows | None]) -> Rows:
@@ -97,8 +100,54 @@ def _insert(queries: Queries, node: exp.Insert, outer: Scope | None, ctes: Mappi
     queries.kept |= union(written.values())
     if not node.args.get("returning"):
         return Rows(tuple(Field(name, sources) for name, sources in written.items()), tested)
-    items = (Item.of(_after(target, written)),)
-    return Rows(_returning(queries, node, items, outer, ctes), tested)
+    after = _after(target, written)
+    return Rows(_returning(queries, node, after, Scope((Item.of(after),), outer, ctes)), tested)
+
+
+def _merge(queries: Queries, node: exp.Merge, outer: Scope | None, ctes: Mapping[str, Rows | None]) -> Rows:
+    only(node, "with_", "this", "using", "on", "whens", "returning")
+    target = _target(queries, node.this)
+    clause = From(queries, outer, ctes)
+    clause.add(node.args["using"])
+    scope = Scope((Item.of(target), *clause.items), outer, ctes)
+    tested = clause.conditions | value(queries, node.args["on"], scope)
+    written: dict[str, Sources] = {}
+    for when in node.args["whens"].expressions:
+        only(when, "matched", "source", "condition", "then")
+        if condition := when.args.get("condition"):
+            tested |= value(queries, condition, scope)
+        match when.args["then"]:
+            case exp.Update() as then:
+                only(then, "expressions")
+                new = _assignments(queries, then.expressions, scope)
+            case exp.Insert() as then:
+                only(then, "this", "expression")
+                new = _merge_insert(queries, then, target, scope)
+            case exp.Var():  # DELETE, DO NOTHING
+                new = {}
+            case _:
+                raise Doubt
+        for name, sources in new.items():
+            written[name] = written.get(name, NOTHING) | sources
+    queries.kept |= union(written.values())
+    if not node.args.get("returning"):
+        return Rows(tuple(Field(name, sources) for name, sources in written.items()), tested)
+    after = _after(target, written)
+    items = (*clause.items, Item.of(after))  # RETURNING * shows the source first
+    return Rows(_returning(queries, node, after, Scope(items, outer, ctes)), tested)
+
+
+def _merge_insert(queries: Queries, node: exp.Insert, target: Range, scope: Scope) -> dict[str, Sources]:
+    cells = node.args.get("expression")
+    if not isinstance(cells, exp.Tuple):
+        return {}
+    columns = [field.name for field in target.fields]
+    if listed := node.args.get("this"):
+        columns = [identifier(column.this) for column in listed.expressions]
+    if len(cells.expressions) > len(columns):
+        raise Doubt
+    sources = [value(queries, cell, scope) for cell in cells.expressions]
+    return dict(zip(columns, sources, strict=False))
 
 
 def _target(queries: Queries, node: exp.Expr) -> Range:
@@ -143,19 +192,14 @@ def _after(target: Range, written: Mapping[str, Sources]) -> Range:
     return Range(target.alias, fields, target.relation, target.schema)
 
 
-def _returning(
-    queries: Queries,
-    node: exp.Expr,
-    items: tuple[Item, ...],
-    outer: Scope | None,
-    ctes: Mapping[str, Rows | None],
-) -> tuple[Field, ...]:
+def _returning(queries: Queries, node: exp.Expr, target: Range, scope: Scope) -> tuple[Field, ...]:
     returning = node.args["returning"]
     only(returning, "expressions")
-    target = items[0].ranges[0]
-    taken = {source.alias for item in items for source in item.ranges}
+    taken = {source.alias for source in scope.ranges}
     # RETURNING old.x, new.x (Postgres 18)
     images = tuple(
         Range(name, target.fields, target.relation) for name in ("old", "new") if name not in taken
     )
-    return queries.returned(returning.expressions, Scope((*items, Item((), images)), outer, ctes))
+    return queries.returned(
+        returning.expressions, Scope((*scope.items, Item((), images)), scope.parent, scope.ctes)
+    )

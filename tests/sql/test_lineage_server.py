@@ -27,6 +27,7 @@ CREATE TABLE child (c text) INHERITS (parent);
 INSERT INTO child VALUES ('1', '2', '3');
 CREATE TABLE docs (id int, doc jsonb);
 CREATE TABLE notes (id int, note text);
+CREATE TABLE named (id int UNIQUE, name text, note text);
 CREATE SCHEMA other;
 CREATE TABLE other.customers (secret text);
 CREATE FUNCTION buyers() RETURNS SETOF orders LANGUAGE sql STABLE AS 'SELECT * FROM orders';
