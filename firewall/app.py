@@ -19,6 +19,7 @@ from firewall.channels.slack import SlackChannel, SlackSettings
 from firewall.desk import Desk
 from firewall.errors import CatalogError, ConfigurationError, FirewallError, Place, Problem
 from firewall.gate import Gate
+from firewall.keyfile import signing_key
 from firewall.proxy.upstream import tls_context
 from firewall.store import Store
 from firewall.web.server import Server
@@ -231,13 +232,6 @@ class App:
                 await task
 
         self._stack.push_async_callback(stop)
-
-
-def signing_key(settings: config.Settings) -> audit.SigningKey:
-    """The log's key, made on first use."""
-    if not settings.key.exists():
-        audit.SigningKey.generate(settings.origin).save(settings.key)
-    return audit.SigningKey.load(settings.key)
 
 
 async def read_catalog(name: str, database: config.Database, password: SecretStr) -> Snapshot:

@@ -1,29 +1,23 @@
-"""Files that ship with the firewall: in a checkout at its root, in a wheel below the package."""
+"""Where the shipped policies and the demo's SQL are: in the installed package, or beside it in a checkout."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from firewall.errors import FirewallError
-
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).resolve().parent
 
 
 def policies() -> Path:
-    """The folder of the shipped policies."""
-    return _first(_PACKAGE / "data" / "policies", _PACKAGE.parent / "policies")
+    """The folder of the shipped policies, their cases and their README."""
+    return _found("data/policies", "policies")
 
 
 def demo_sql() -> str:
-    """The demo's shop database, as one SQL text."""
-    folder = _first(_PACKAGE / "data" / "demo", _PACKAGE.parent / "fixtures" / "demo")
-    return (folder / "shop.sql").read_text(encoding="utf-8")
+    """The statements that make and fill the demo's shop."""
+    return (_found("data/demo", "fixtures/demo") / "shop.sql").read_text(encoding="utf-8")
 
 
-def _first(*candidates: Path) -> Path:
-    for candidate in candidates:
-        if candidate.is_dir():
-            return candidate
-    raise FirewallError(
-        f"`{candidates[0].name}` is missing from this installation", hint="install query-firewall again"
-    )
+def _found(installed: str, checkout: str) -> Path:
+    # hatch puts the first into a wheel (pyproject.toml, force-include); the second is never installed
+    folder = _PACKAGE / installed
+    return folder if folder.is_dir() else _PACKAGE.parent / checkout
