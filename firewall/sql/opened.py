@@ -78,8 +78,10 @@ def _explain(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
     walk.executed = planned.executed
     walk.reads |= planned.reads
     # the planner computes what it can: a function in the statement may run while it is planned
+    walk.after = planned.after
     for effect in planned.effects:
-        if effect.type is not ObjectType.RELATION or effect.kind in _WHILE_PLANNING:
+        body = effect.via and not effect.via.startswith(("view ", "parent ", "trigger ", "rule ", "foreign "))
+        if body or effect.type is not ObjectType.RELATION or effect.kind in _WHILE_PLANNING:
             walk.effects[effect] = None
             walk.opaque = walk.opaque or planned.opaque
     walk.effect(Kind.SESSION, "explain_stmt", scope, ObjectType.STATEMENT)

@@ -95,6 +95,7 @@ FUNCTIONS = (
     function("add_tax", "SELECT $1 * 1.2", arguments=1, volatility="immutable"),
     function("customer_email", "SELECT email FROM customers WHERE id = $1", arguments=1, volatility="stable"),
     function("wipe_log", "DELETE FROM public.audit_log"),
+    function("planned", "SELECT public.wipe_log()", volatility="immutable"),
     function("atomic", "BEGIN ATOMIC DELETE FROM products; SELECT 1; END"),
     function("shout", "begin return upper(x); end", "plpgsql", 1, returns="text"),
     function(
@@ -107,7 +108,8 @@ FUNCTIONS = (
     function("dynamic", "begin execute 'drop table ' || x; end", "plpgsql", 1, returns="void"),
     function("opaque", "", "c", 1, required=0),
     function("python", "plpy.execute('x')", "plpython3u"),
-    function("secret_code", "", "c", volatility="immutable"),
+    function("secret_code", "", "c", volatility="stable"),
+    function("similar", "", "c", 2, volatility="immutable"),
     function("archive.now", "DELETE FROM public.orders"),
     function(
         "audit_row",
@@ -119,7 +121,7 @@ FUNCTIONS = (
     function("tidy", "begin delete from audit_log; end", "plpgsql", kind="procedure"),
     function("hello", "SELECT 1", kind="procedure"),
 )
-OPERATORS = (Operator("public", "<~>", "public.opaque"),)
+OPERATORS = (Operator("public", "<~>", "public.opaque"), Operator("public", "%", "public.similar"))
 
 
 SHOP = Snapshot(

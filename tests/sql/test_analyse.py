@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from firewall.catalog.snapshot import Function
+from firewall.catalog.snapshot import Function, Operator
 from firewall.sql.analyse import analyse
 from firewall.sql.analysis import Facts, GrammarError, Kind, ObjectType
 from firewall.sql.grammar import MAX_SQL_BYTES
@@ -308,6 +308,42 @@ def test_objects_that_are_no_relations_say_so():
 def test_definitions_that_postgres_printed_mean_its_own_functions():
     # archive.now() deletes, but the default of stamped.at was printed under an empty path
     assert kinds("INSERT INTO stamped (id) VALUES (1)", Facts(search_path=None)) == {Kind.INSERT}
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 1 = 2",
+        "SELECT 1 FROM products WHERE id BETWEEN 1 AND 3",
+        "SELECT 1 FROM products JOIN orders USING (id)",
+        "SELECT 1 FROM products NATURAL JOIN orders",
+        "SELECT CASE id WHEN 1 THEN 2 END FROM products",
+        "SELECT 1 IN (1, 2)",
+        "SELECT nullif(1, 2), 1 IS DISTINCT FROM 2",
+        "SELECT 1 = ANY (SELECT id FROM products)",
+        "SELECT 1 IN (SELECT id FROM products)",
+    ],
+)
+def test_operators_that_the_path_lets_be_meant(sql):
+    operators = tuple(Operator("archive", name, "public.opaque") for name in ("=", ">="))
+    catalog = replace(SHOP, operators=operators)
+    path = ("archive", "pg_catalog", "public")
+    assert Kind.EXECUTE not in {effect.kind for effect in analyse(sql, catalog, Facts()).effects}
+    assert Kind.EXECUTE in {e.kind for e in analyse(sql, catalog, Facts(search_path=path)).effects}
+
+
+def test_what_only_a_superuser_can_make_and_calls_itself_immutable_computes():
+    assert kinds("SELECT 7 % 3, similar(name, 'x') FROM products") == {Kind.READ}
+
+
+def test_a_name_in_another_schema_is_no_built_in():
+    found = analyse("SELECT nosuch.now()", SHOP, Facts())
+    assert found.missing == ("nosuch.now()",)
+    assert Kind.UNKNOWN in {effect.kind for effect in found.effects}
+
+
+def test_the_planner_runs_what_calls_itself_immutable():
+    assert Kind.DELETE in kinds("EXPLAIN SELECT planned()")
 
 
 def test_outputs_say_what_they_are_made_of():
