@@ -98,6 +98,7 @@ class Session:
         self._to_backend: list[bytes] = []
         self._commands: list[Command] = []
         self._closed = False
+        self._end: Close | None = None
 
     # --- what the edge wants to know
 
@@ -212,7 +213,8 @@ class Session:
             self._commands.append(CancelUpstream())
         self._to_backend.append(wire.Terminate().encode())
         self._backend.abandon("08006", "the client went away before Postgres had answered")
-        return self._close("the client went away")
+        self._close("the client went away")
+        return self._flush()
 
     def backend_lost(self) -> list[Command]:
         """The server closed its socket; what it said last has been passed on."""
@@ -223,7 +225,8 @@ class Session:
         if not self._backend.ended:
             self._fatal("08006", "the database closed the connection unexpectedly")
         self._backend.abandon("08006", "the database connection was lost")
-        return self._close("the database connection was lost")
+        self._close("the database connection was lost")
+        return self._flush()
 
     def shut_down(self) -> list[Command]:
         """The firewall stops; manual, appendix A: 57P01 admin_shutdown."""
@@ -241,7 +244,8 @@ class Session:
         if len(self._backend.replies):
             self._commands.append(CancelUpstream())
         self._backend.abandon("XX000", "the firewall failed")
-        return self._close(error, fault=True)
+        self._close(error, fault=True)
+        return self._flush()
 
     # --- the queue
 
@@ -271,7 +275,7 @@ class Session:
             self._pop()
             self._to_backend.append(frame.raw)
             self._backend.abandon("08006", "the client left before Postgres had answered")
-            self._commands.extend(self._close("the client said goodbye"))
+            self._close("the client said goodbye")
             return False
         if self._backend.copy_in:
             return self._take_in_copy(frame, message)
@@ -565,12 +569,11 @@ class Session:
         self._backend.abandon(violation.sqlstate, violation.message)
         self._close(violation.message, fault=True)
 
-    def _close(self, why: str, *, fault: bool = False) -> list[Command]:
-        commands = [*self._flush(), Close(why, fault)]
+    def _close(self, why: str, *, fault: bool = False) -> None:
+        self._end = Close(why, fault)
         self._closed = True
         self._queue.clear()
         self._queued = 0
-        return commands
 
     def _flush(self) -> list[Command]:
         """Everything that has gathered, as few writes as possible."""
@@ -589,6 +592,9 @@ class Session:
         commands.extend(backend.commands)
         self._commands = []
         backend.commands = []
+        if self._end is not None:
+            commands.append(self._end)
+            self._end = None
         return commands
 
 
