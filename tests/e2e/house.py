@@ -1,4 +1,4 @@
-"""A whole firewall for end-to-end tests: real Postgres behind it, real store beside it, everything on loopback."""
+"""A whole firewall for end-to-end tests: real Postgres behind it, real store beside it."""
 
 from __future__ import annotations
 
@@ -77,6 +77,12 @@ class House:
         word = await self.app.desk.vote(hold.id, person, approve=approve, reason=reason, channel="cli")
         assert isinstance(word, Counted), word
         return hold
+
+    async def story(self, hold_id: str) -> list[dict[str, object]]:
+        """Everything in the log about a hold and its statement, in the order in which it was written."""
+        records = await self.records()
+        statement = next(r["statement"] for r in records if r["hold"] == hold_id)
+        return [r for r in records if statement == r["statement"]]
 
     async def records(self, kind: str | None = None) -> list[dict[str, object]]:
         """The log as JSON, oldest first."""
