@@ -11,7 +11,7 @@ MEANINGS = {
     1: "the answer is no: log not sound, policy has problems, vote refused",
     2: "the command line, the settings, a policy or a key file is wrong",
     3: "the store or the database cannot be used",
-    4: "there is no such agent, person, hold or statement",
+    4: "there is no such agent, person, hold, statement or database",
     70: "a bug in query-firewall",
     130: "interrupted (Ctrl-C)",
     141: "whoever read the output went away",

@@ -8,6 +8,7 @@ lines; with --json one JSON document, or one line of JSON for each record. Whate
 from __future__ import annotations
 
 import json
+import sys
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+UNBOUNDED = 100_000  # columns
 STYLES = {
     **dict.fromkeys(("allow", "approved", "consumed", "low", "enabled"), "green"),
     **dict.fromkeys(("hold", "pending", "medium"), "yellow"),
@@ -36,7 +38,9 @@ class Terminal:
     def __init__(self, path: Path, *, as_json: bool = False) -> None:
         self.path = path
         self.as_json = as_json
-        self.out = Console(markup=False, highlight=False, emoji=False, soft_wrap=True)
+        # a file or a program gets lines as long as they are
+        width = None if sys.stdout.isatty() else UNBOUNDED
+        self.out = Console(markup=False, highlight=False, emoji=False, soft_wrap=True, width=width)
         self.err = Console(markup=False, highlight=False, emoji=False, soft_wrap=True, stderr=True)
 
     @cached_property

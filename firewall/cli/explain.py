@@ -1,0 +1,189 @@
+"""`firewall explain`: what a statement would do, and why it would be allowed, held or denied.
+
+The verdict is made where every verdict is made, by a `Gate`; nothing is run.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from firewall import policy
+from firewall.cli import catalogs, explained, house
+from firewall.cli.command import command
+from firewall.cli.exits import Usage
+from firewall.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Sequence
+
+    from firewall.catalog import Snapshot
+    from firewall.cli.terminal import Terminal
+    from firewall.gate import Gate, Judgement
+    from firewall.policy import Policy, Subject
+
+app = typer.Typer()
+
+LINES = "-"
+
+Sql = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[SQL|-]",
+        help='a text (default: stdin), or - for lines of {"sql": …} on stdin',
+        show_default=False,
+    ),
+]
+Agent = Annotated[str, typer.Option("--agent", help="who would ask")]
+Owner = Annotated[
+    str | None,
+    typer.Option("--owner", help="whose agent it is (default: as in the store)", show_default=False),
+]
+Team = Annotated[
+    str | None, typer.Option("--team", help="its team (default: as in the store)", show_default=False)
+]
+PolicyFile = Annotated[
+    Path | None,
+    typer.Option("--policy", metavar="FILE", help="another policy than the database's", show_default=False),
+]
+
+
+class Line(BaseModel):
+    """One line of stdin. setup: texts that the session has run before; they decide what names mean."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sql: str
+    agent: str | None = None
+    setup: list[str] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What statements are judged by. `known`: agents of the store, as owner and team by name."""
+
+    name: str
+    environment: str
+    rules: Policy
+    snapshot: Snapshot
+    known: dict[str, tuple[str, str]]
+
+
+@command(app, "explain")
+async def explain(  # noqa: PLR0913, PLR0917 — one option for each thing that decides
+    terminal: Terminal,
+    text: Sql = None,
+    agent: Agent = "agent",
+    owner: Owner = None,
+    team: Team = None,
+    catalog: catalogs.CatalogFile = None,
+    name: catalogs.DatabaseName = None,
+    rules: PolicyFile = None,
+) -> None:
+    """Say what a statement would do, and why it would be allowed, held or denied. Nothing is run.
+
+    With --catalog and --policy neither settings nor a database are needed. Several statements in one text are
+    judged together, as Postgres would run them together. With --json: one line for each text.
+    """
+    bench = await _bench(terminal, catalog, name, rules)
+    async with _gate(bench) as gate:
+        for line in _lines(text):
+            who = line.agent or agent
+            subject = _subject(bench, who, owner, team)
+            judgement = await _judge(gate, bench, subject, line)
+            if terminal.as_json:
+                terminal.document(explained.public(judgement))
+            else:
+                explained.tell(terminal, judgement)
+
+
+async def _bench(terminal: Terminal, catalog: Path | None, name: str | None, rules: Path | None) -> Bench:
+    if catalog and rules and not name:
+        snapshot = catalogs.load(catalog)
+        return Bench(snapshot.database, "production", policy.load(rules), snapshot, {})
+    chosen, place = catalogs.database(terminal, name)
+    loaded = policy.load(rules or place.policy)
+    snapshot = catalogs.load(catalog) if catalog else await catalogs.read(chosen, place)
+    try:
+        async with house.store_to_read(terminal) as store:
+            known = {agent.name: (agent.owner, agent.team) for agent in await store.agents()}
+    except StoreError:
+        # what cannot be looked up is not needed to explain
+        known = {}
+    return Bench(chosen, place.environment, loaded, snapshot, known)
+
+
+@asynccontextmanager
+async def _gate(bench: Bench) -> AsyncIterator[Gate]:
+    from firewall.gate import Gate  # noqa: PLC0415 — the parsers; not every command has to wait for them
+    from firewall.workers import Analysts  # noqa: PLC0415 — as above
+
+    async def read() -> Snapshot:
+        return bench.snapshot
+
+    analysts = Analysts(1)
+    try:
+        gate = Gate(bench.rules, analysts, read)
+        await analysts.warm(await gate.refresh())
+        yield gate
+    finally:
+        analysts.close()
+
+
+def _subject(bench: Bench, agent: str, owner: str | None, team: str | None) -> Subject:
+    known_owner, known_team = bench.known.get(agent, ("", ""))
+    return policy.Subject(
+        agent=agent,
+        owner=known_owner if owner is None else owner,
+        database=bench.name,
+        environment=bench.environment,
+        team=known_team if team is None else team,
+    )
+
+
+async def _judge(gate: Gate, bench: Bench, subject: Subject, line: Line) -> Judgement:
+    """The verdict on a line's text, in a session that has run its set-up."""
+    from firewall import sql  # noqa: PLC0415 — as above
+
+    facts = sql.Facts(database=bench.name, role=bench.snapshot.role, search_path=bench.snapshot.search_path)
+    prepared: dict[str, str | None] = {}
+    in_doubt = False
+    for text in line.setup:
+        before = await gate.judge(subject, text, facts, in_doubt=in_doubt, prepared=prepared)
+        after = before.analysis.after
+        facts = replace(after, prepared=())
+        prepared |= dict(after.prepared)
+        # it was not run, so that the catalog is not as it would be
+        in_doubt = in_doubt or before.changes_catalog
+    return await gate.judge(subject, line.sql, facts, in_doubt=in_doubt, prepared=prepared)
+
+
+def _lines(text: str | None) -> Iterator[Line]:
+    if text is not None and text != LINES:
+        yield Line(sql=text)
+    elif sys.stdin.isatty():
+        raise Usage("there is nothing to explain", hint="write the statement behind the command, or on stdin")
+    elif text is None:
+        yield Line(sql=sys.stdin.read())
+    else:
+        for number, line in enumerate(sys.stdin, 1):
+            if line.strip():
+                yield _parsed(line, number)
+
+
+def _parsed(line: str, number: int) -> Line:
+    try:
+        return Line.model_validate_json(line)
+    except ValidationError as error:
+        wrong: Sequence[str | int] = error.errors()[0]["loc"]
+        where = f"`{'.'.join(map(str, wrong))}`: " if wrong else ""
+        raise Usage(
+            f"line {number} of stdin: {where}{error.errors()[0]['msg'].lower()}",
+            hint='write {"sql": "…", "agent": "…", "setup": ["…"]}; agent and setup may be left out',
+        ) from None

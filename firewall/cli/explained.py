@@ -1,0 +1,117 @@
+"""A judgement as `firewall explain` shows it: a tree for people, one line of JSON for programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+from rich.tree import Tree
+
+from firewall.channels import visible
+from firewall.sql import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from firewall.cli.terminal import Terminal
+    from firewall.gate import Judgement
+    from firewall.policy import Reason
+    from firewall.sql import Effect, Output
+
+# of these the columns are those that can reach the client; of others, those that are written
+_OUTWARD = frozenset({Kind.READ, Kind.COPY_OUT, Kind.UNKNOWN})
+_COLOURS = {"allow": "green", "hold": "yellow", "deny": "red"}
+
+
+def public(judgement: Judgement) -> dict[str, Any]:
+    """For programs. `opaque` is why it could not be understood, empty if it was."""
+    verdict = judgement.verdict
+    return {
+        "verdict": verdict.action.value,
+        "risk": verdict.risk.value,
+        "effects": [
+            {
+                "kind": effect.kind.value,
+                "object": effect.object,
+                "columns": list(effect.columns),
+                "labels": list(effect.labels),
+            }
+            for effect in judgement.effects
+        ],
+        "output_labels": sorted({la for e in judgement.effects if e.kind in _OUTWARD for la in e.labels}),
+        "tested_labels": list(judgement.tested_labels),
+        "opaque": _opaque(judgement),
+        "reasons": [_reason(reason) for reason in _ordered(judgement)],
+    }
+
+
+def tell(terminal: Terminal, judgement: Judgement) -> None:
+    """For people."""
+    verdict = judgement.verdict
+    colour = _COLOURS[verdict.action.value]
+    head = Text(verdict.action.value.upper(), style=f"bold {colour}")
+    head.append(f"  {verdict.risk} risk, by `{visible.line(verdict.rule)}`", style="default")
+    if not verdict.enforced:
+        head.append("  (observe mode: it would run all the same)", style="dim")
+    tree = Tree(head, guide_style="dim")
+    if opaque := _opaque(judgement):
+        tree.add(Text(f"not understood: {visible.line(opaque)}", style="red"))
+    _branch(tree, "it would", (_effect(effect) for effect in judgement.effects))
+    _branch(tree, "because", (_because(reason) for reason in _ordered(judgement)))
+    for number, statement in enumerate(judgement.analysis.statements, 1):
+        many = len(judgement.analysis.statements) > 1
+        title = f"the client would get, by statement {number}" if many else "the client would get"
+        _branch(tree, title, map(_output, statement.output or ()))
+    if verdict.requirement is not None:
+        needed = verdict.requirement
+        groups = ", ".join(needed.groups) or "nobody: the policy names no group"
+        tree.add(Text(f"to be decided by {needed.quorum} of {groups}, within {needed.expires:g} s"))
+    terminal.out.print(tree, soft_wrap=False)
+
+
+def _branch(tree: Tree, title: str, leaves: Iterable[Text]) -> None:
+    told = list(leaves)
+    if told:
+        branch = tree.add(Text(title, style="bold"))
+        for leaf in told:
+            branch.add(leaf)
+
+
+def _effect(effect: Effect) -> Text:
+    line = Text(visible.line(str(effect)))
+    if effect.labels:
+        line.append(f"  {', '.join(effect.labels)}", style="magenta")
+    if effect.tested:
+        line.append(visible.line(f"  testing {', '.join(effect.tested)}"), style="dim")
+    if effect.tested_labels:
+        line.append(f"  {', '.join(effect.tested_labels)}", style="magenta")
+    return line
+
+
+def _because(reason: Reason) -> Text:
+    colour = _COLOURS[reason.action.value]
+    line = Text(f"{reason.action.value:<5}", style=colour)
+    return line.append(visible.line(f" {_reason(reason)}"), style="default")
+
+
+def _output(output: Output) -> Text:
+    sources = ", ".join(f"{source.relation}.{source.column}" for source in output.sources)
+    return Text(visible.line(f"{output.name} from {sources}" if sources else f"{output.name}"))
+
+
+def _ordered(judgement: Judgement) -> list[Reason]:
+    """The deciding reasons before the others."""
+    return sorted(judgement.verdict.reasons, key=lambda reason: reason.action is not judgement.verdict.action)
+
+
+def _reason(reason: Reason) -> str:
+    return f"{reason.rule}: {reason.why}" + (f" ({reason.effect})" if reason.effect else "")
+
+
+def _opaque(judgement: Judgement) -> str:
+    analysis = judgement.analysis
+    if analysis.error is not None:
+        return f"Postgres rejects it: {analysis.error.message}"
+    if analysis.missing:
+        return f"the catalog does not have {', '.join(analysis.missing)}"
+    return analysis.opaque
