@@ -18,7 +18,8 @@ from firewall.session.commands import (
     ToFrontend,
     Withdraw,
 )
-from firewall.session.session import CANCELLED, Session
+from firewall.session.session import Session
+from firewall.session.turn import CANCELLED
 
 __all__ = [
     "CANCELLED",

@@ -6,23 +6,25 @@ rewrites the error that a refusal made Postgres raise; keeps the transaction sta
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from firewall import wire
 from firewall.errors import ProtocolViolation
-from firewall.session.commands import CatalogChanged, Command, Done, Refusal, Work
-from firewall.session.replies import Owed, Replies, Reply
+from firewall.session.commands import CatalogChanged, Done
+from firewall.session.outbox import Outbox
+from firewall.session.portals import Portals
+from firewall.session.prepared import Prepared
+from firewall.session.replies import ENDS, Owed, Replies, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from firewall.session.commands import Refusal, Work
 
 # No server message that is not row data is larger than an ErrorResponse with the statement in it.
 MAX_BACKEND_FRAME = 64 * 1024 * 1024
 
-_PARSE_COMPLETE, _BIND_COMPLETE, _CLOSE_COMPLETE = b"123"
 _FORWARDED_AS_THEY_ARE = frozenset(b"tHc")
-_ENDS_EXECUTE = frozenset(b"CIs")
 
 # Encodings in which no byte of a multi-byte character is ASCII (manual 23.3.1), so that a text cut into
 # tokens as UTF-8 has the same tokens for the server.
@@ -35,60 +37,75 @@ SAFE_ENCODINGS = frozenset(
     }
 )
 
-_FORGETS_ALL = re.compile(r"DISCARD ALL|DEALLOCATE ALL")
+# Client encodings in which bytes outside ASCII mean what they mean in UTF-8.
+_AS_UTF8 = frozenset({"UTF8", "SQL_ASCII"})
+
+_FORGETS_ALL = frozenset({"DISCARD ALL", "DEALLOCATE ALL"})
+
+_ANSWERS = {
+    Owed.PARSE: b"1",
+    Owed.PROBE: b"1",
+    Owed.BIND: b"2",
+    Owed.CLOSE: b"3",
+    Owed.DESCRIBE: b"tTn",
+    Owed.EXECUTE: b"CIsHc",
+    Owed.QUERY: b"CITHc",
+}
 
 
 class Backend:
-    """Feed it what the server sends; it fills `to_frontend` and `commands`.
+    """Feed it what the server sends; it fills the outbox.
 
     status: I, T or E, as of the last ReadyForQuery. skipping: Postgres reported an error and the client has
     not sent Sync since. copy_in: Postgres is reading CopyData. probe_accepted: what became of the last probe.
+    catalog_changed: something was released that may have changed the catalog, and its transaction is open.
     last_error: SQLSTATE and message of the newest error. ended: Postgres said that it hangs up.
     """
 
     def __init__(self, parameters: Mapping[str, str]) -> None:
         self.replies = Replies()
+        self.outbox = Outbox(self.replies)
+        self.prepared = Prepared(self.replies)
+        self.portals = Portals()
         self.status = "I"
         self.skipping = False
         self.copy_in = False
-        self.probe_accepted: bool | None = None
-        self.texts: dict[str, str | None] = {}
-        self.types: dict[str, tuple[int, ...]] = {}
+        self.probe_accepted = False
         self.catalog_changed = False
         self.last_error = ("", "")
         self.ended = False
-        self.to_frontend: list[bytes] = []
-        self.commands: list[Command] = []
         self._cutter = wire.BackendCutter(MAX_BACKEND_FRAME)
         self._parameters = dict(parameters)
-        self._open: list[Work] = []
+        self._open: dict[int, Work] = {}
 
-    @property
-    def lexing_safe(self) -> bool:
-        """No text can mean to the server something else than to the grammar (design section 5)."""
-        return (
-            self._parameters.get("standard_conforming_strings", "on") == "on"
-            and self._parameters.get("client_encoding", "UTF8") in SAFE_ENCODINGS
-        )
+    def reads(self, text: str) -> bool:
+        """`text` cannot mean to the server something else than to the grammar (design section 5)."""
+        if self._parameters.get("standard_conforming_strings", "on") != "on":
+            return False
+        encoding = self._parameters.get("client_encoding", "UTF8")
+        return encoding in SAFE_ENCODINGS and (encoding in _AS_UTF8 or text.isascii())
 
     @property
     def at_boundary(self) -> bool:
         """Nothing half-sent: a message of our own may be put in here."""
         return not self._cutter.mid_frame
 
-    def text_of(self, name: str) -> tuple[bool, str | None, tuple[int, ...]]:
-        """(known, text or None if ambiguous, parameter types) of a prepared statement, newest Parse first."""
-        flying = self.replies.text_in_flight(name)
-        if flying is not None:
-            return True, flying.sql, flying.types
-        return name in self.texts, self.texts.get(name), self.types.get(name, ())
-
     def opens(self, work: Work) -> None:
-        self._open.append(work)
+        self._open[work.ticket] = work
+        self.catalog_changed |= work.ruling.changes_catalog
 
     def receive(self, data: bytes) -> None:
         """Raises ProtocolViolation when the server's answers are not those that are owed."""
-        for item in self._cutter.feed(data):
+        try:
+            items = self._cutter.feed(data)
+        except wire.BrokenFraming as broken:
+            # INVARIANT: 2. what came whole before the break counts, at any chunking
+            self._take(broken.before)
+            raise
+        self._take(items)
+
+    def _take(self, items: Iterable[wire.Frame | wire.Bulk]) -> None:
+        for item in items:
             if isinstance(item, wire.Bulk):
                 self._bulk(item)
             else:
@@ -100,79 +117,73 @@ class Backend:
             raise ProtocolViolation("the server sent rows that nobody asked for")
         if head.work is not None:
             head.work.size += len(bulk.data)
-        self.to_frontend.append(bulk.data)
+        self.outbox.to_frontend(bulk.data)
 
     def _frame(self, frame: wire.Frame) -> None:
-        code = frame.code
-        match chr(code):
+        code = chr(frame.code)
+        head = self.replies.head
+        match code:
             case "S":
                 status = wire.ParameterStatus.decode(frame.body)
                 self._parameters[status.name] = status.value
-                self.to_frontend.append(frame.raw)
+                self.outbox.to_frontend(frame.raw)
             case "N" | "A":
-                self.to_frontend.append(frame.raw)
+                self.outbox.to_frontend(frame.raw)
             case "E":
                 self._error(frame)
             case "Z":
                 self._ready(frame)
-            case _ if self.replies.head is None:
-                raise ProtocolViolation(f"the server sent `{chr(code)}` that nobody asked for")
+            case _ if head is None:
+                raise ProtocolViolation(f"the server sent `{code}` that nobody asked for")
             case "G":
-                self._copy_in_begins(frame)
+                self._copy_in_begins(frame, head)
+            case _ if frame.code in _ANSWERS.get(head.owed, b""):
+                self._answer(frame, head)
             case _:
-                self._answer(frame, self.replies.head)
+                raise ProtocolViolation(f"the server answered `{head.owed.name}` with `{code}`")
 
     def _answer(self, frame: wire.Frame, head: Reply) -> None:
-        code = frame.code
         if head.owed is Owed.QUERY:
-            if code == ord("C"):
-                self._completed(head, wire.CommandComplete.decode(frame.body).tag)
-            elif code not in b"TIHc":
-                raise ProtocolViolation(f"the server answered a query with `{chr(code)}`")
-            self.to_frontend.append(frame.raw)
-            return
-        expected = {
-            Owed.PARSE: b"1",
-            Owed.PROBE: b"1",
-            Owed.BIND: b"2",
-            Owed.CLOSE: b"3",
-            Owed.DESCRIBE: b"tTn",
-            Owed.EXECUTE: b"CIsHc",
-        }.get(head.owed, b"")
-        if code not in expected:
-            raise ProtocolViolation(f"the server answered `{head.owed.name}` with `{chr(code)}`")
-        if code not in _FORWARDED_AS_THEY_ARE:
+            if frame.code == ord("C"):
+                self._completed(head, frame)
+        elif frame.code not in _FORWARDED_AS_THEY_ARE:
             self.replies.pop()
-        if code == _PARSE_COMPLETE and head.owed is Owed.PARSE:
-            self.texts[head.name], self.types[head.name] = head.sql, head.types
-        if head.owed is Owed.PROBE:
-            self.probe_accepted = True
-        if code in _ENDS_EXECUTE and head.owed is Owed.EXECUTE:
-            self._executed(head, frame)
+            self.replies.ignored_syncs = 0
+            match head.owed:
+                case Owed.PARSE:
+                    self.prepared.parsed(head.name, head.sql, head.types)
+                case Owed.CLOSE if head.name:
+                    self.prepared.closed(head.name)
+                case Owed.PROBE:
+                    self.probe_accepted = True
+                case Owed.EXECUTE:
+                    self._executed(head, frame)
+                case _:
+                    pass
         if not head.swallow:
-            self.to_frontend.append(frame.raw)
+            self.outbox.to_frontend(frame.raw)
 
-    def _completed(self, head: Reply, tag: str) -> None:
-        if _FORGETS_ALL.fullmatch(tag):
-            self.texts.clear()
+    def _completed(self, head: Reply, frame: wire.Frame) -> None:
+        tag = wire.CommandComplete.decode(frame.body).tag
+        if tag in _FORGETS_ALL:
+            self.prepared.forgotten()
         if head.work is not None:
             head.work.tags.append(tag)
 
     def _executed(self, head: Reply, frame: wire.Frame) -> None:
         if frame.code == ord("C"):
-            self._completed(head, wire.CommandComplete.decode(frame.body).tag)
+            self._completed(head, frame)
         if head.work is not None and frame.code != ord("s"):
             head.work.left -= 1
             if head.work.left <= 0:
                 self._close(head.work)
 
-    def _copy_in_begins(self, frame: wire.Frame) -> None:
-        head = self.replies.head
-        if head is None or head.owed not in {Owed.EXECUTE, Owed.QUERY}:
+    def _copy_in_begins(self, frame: wire.Frame, head: Reply) -> None:
+        if head.owed not in {Owed.EXECUTE, Owed.QUERY}:
             raise ProtocolViolation("the server asked for COPY data that nobody offered")
         self.copy_in = True
-        self.replies.drop_syncs()
-        self.to_frontend.append(frame.raw)
+        self.replies.ignore_syncs()
+        self.outbox.to_frontend(frame.raw)
 
     def _error(self, frame: wire.Frame) -> None:
         head = self.replies.head
@@ -180,67 +191,91 @@ class Backend:
         self.copy_in = False
         self.last_error = (error.sqlstate, error.message)
         self.ended = error.severity in {"FATAL", "PANIC"}
-        if head is None or head.owed is Owed.SYNC:
-            # idle (an administrator ended us), or the commit that Sync makes has failed; Z follows the latter
-            self._fail_open(error)
-            self.to_frontend.append(frame.raw)
+        # INVARIANT: 8. one refusal gives one ErrorResponse: Postgres's own, in our words
+        refusal = head.refusal if head is not None and not self.ended else None
+        self.outbox.to_frontend(in_our_words(refusal) if refusal else frame.raw)
+        if head is None or self.ended:
+            # an administrator or a timeout ended us; what is open learns of it when the connection is lost
             return
-        if head.refusal is not None:
-            # INVARIANT: 8. one refusal gives one ErrorResponse: Postgres's own, in our words
-            self.to_frontend.append(in_our_words(head.refusal))
-        else:
-            self.to_frontend.append(frame.raw)
         if head.work is not None:
             head.work.sqlstate, head.work.message = error.sqlstate, error.message
         if head.owed is Owed.QUERY:
             return
+        if head.owed is Owed.SYNC:
+            self._commit_failed(head, error)
+            return
+        self._skip(head, error)
+
+    def _commit_failed(self, sync: Reply, error: wire.ErrorResponse) -> None:
+        """What Sync was to commit is undone; ReadyForQuery follows."""
+        for work in self._open.values():
+            if work.index < sync.index and not work.sqlstate:
+                work.sqlstate, work.message = error.sqlstate, error.message
+        if sync.settles:
+            # the client did not send this Sync: to it, its batch has failed
+            self.skipping = True
+        elif sync.swallow:
+            self.probe_accepted = False
+            sync.swallow = False
+
+    def _skip(self, head: Reply, error: wire.ErrorResponse) -> None:
+        """Postgres discards everything up to Sync."""
         for reply in self.replies.skip_to_sync():
-            if reply.work is not None:
-                self._close(reply.work)
+            work = reply.work
+            if work is None:
+                continue
+            if not work.sqlstate:
+                work.sqlstate, work.message = error.sqlstate, f"not run, its batch failed: {error.message}"
+            self._close(work)
         sync = self.replies.head
         if head.owed is Owed.PROBE:
             # the client asked by a simple Query: error and ReadyForQuery are its whole answer
             self.probe_accepted = False
             if sync is not None:
                 sync.swallow = False
-        elif sync is None or sync.swallow:
+        elif sync is None:
             self.skipping = True
 
     def _ready(self, frame: wire.Frame) -> None:
         head = self.replies.head
-        if head is None or head.owed not in {Owed.SYNC, Owed.QUERY}:
+        status = wire.ReadyForQuery.decode(frame.body).status
+        if (head is None or head.owed not in ENDS) and self.replies.ignored_syncs:
+            # the COPY failed before Postgres had come to a Sync that it would have ignored
+            self.replies.ignored_syncs -= 1
+            self.status = status
+            self.outbox.to_frontend(frame.raw)
+            return
+        if head is None or head.owed not in ENDS:
             raise ProtocolViolation("the server is ready for a query although it owes an answer")
         self.replies.pop()
-        self.status = wire.ReadyForQuery.decode(frame.body).status
+        self.status = status
         if not head.swallow:
-            self.to_frontend.append(frame.raw)
+            self.outbox.to_frontend(frame.raw)
         if head.work is not None:
             self._close(head.work)
-        if self.status == "I":
-            for work in tuple(self._open):
-                self._close(work)
-            if self.catalog_changed:
-                self.catalog_changed = False
-                self.commands.append(CatalogChanged())
+        if status == "I":
+            self._transaction_ended(head.index)
 
-    def _fail_open(self, error: wire.ErrorResponse) -> None:
-        for work in self._open:
-            if not work.sqlstate:
-                work.sqlstate, work.message = error.sqlstate, error.message
+    def _transaction_ended(self, index: int) -> None:
+        """What was sent before the message `index` is over; what was sent after it has not begun."""
+        self.portals.ended(index)
+        for work in [work for work in self._open.values() if work.index < index]:
+            self._close(work)
+        if self.catalog_changed:
+            self.catalog_changed = any(work.ruling.changes_catalog for work in self._open.values())
+            self.outbox.commands.append(CatalogChanged())
 
     def abandon(self, sqlstate: str, message: str) -> None:
         """The session ends: say of everything that is still open that its outcome is not known."""
-        for work in tuple(self._open):
+        for work in tuple(self._open.values()):
             work.sqlstate, work.message = work.sqlstate or sqlstate, work.message or message
             self._close(work)
 
     def _close(self, work: Work) -> None:
-        if work not in self._open:
-            return
-        self._open.remove(work)
-        self.commands.append(
-            Done(work.ticket, work.judgement, tuple(work.tags), work.size, work.sqlstate, work.message)
-        )
+        if self._open.pop(work.ticket, None) is not None:
+            judgement = work.ruling.judgement
+            done = Done(work.ticket, judgement, tuple(work.tags), work.size, work.sqlstate, work.message)
+            self.outbox.commands.append(done)
 
 
 def in_our_words(refusal: Refusal) -> bytes:

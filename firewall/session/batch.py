@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from firewall import wire
+from firewall.errors import ProtocolViolation
 from firewall.session.commands import Refusal
 
 if TYPE_CHECKING:
@@ -22,30 +22,40 @@ TOO_LARGE = Refusal(
 )
 
 
-@dataclass(frozen=True, slots=True)
 class Batch:
-    """The Binds of one statement at the head of the queue. complete: something else follows them."""
+    """The Binds of one statement at the head of the queue, as far as they have come.
 
-    binds: tuple[wire.Bind, ...]
-    complete: bool
-    too_large: bool
+    complete: something else follows them. A message that is malformed is something else, with its own
+    turn.
+    """
 
+    def __init__(self, statement: str, frames: Iterable[wire.Frame]) -> None:
+        self._statement = statement
+        self._size = 0
+        self.binds: list[wire.Bind] = []
+        self.complete = False
+        self.add(frames)
 
-def look_ahead(queue: Iterable[wire.Frame], statement: str) -> Batch:
-    """All Binds of `statement` up to the first message that belongs to something else."""
-    binds: list[wire.Bind] = []
-    size = 0
-    complete = False
-    for frame in queue:
-        size += len(frame.raw)
-        if frame.code in b"DE":
-            continue
-        if frame.code != ord("B"):
-            complete = True
-            break
-        bind = wire.Bind.decode(frame.body)
-        if bind.statement != statement:
-            complete = True
-            break
-        binds.append(bind)
-    return Batch(tuple(binds), complete, len(binds) > MAX_EXECUTIONS or size > MAX_BYTES)
+    @property
+    def too_large(self) -> bool:
+        return len(self.binds) > MAX_EXECUTIONS or self._size > MAX_BYTES
+
+    def add(self, frames: Iterable[wire.Frame]) -> None:
+        """Look at frames that have come behind the ones before."""
+        for frame in frames:
+            if self.complete or self.too_large:
+                return
+            if frame.code in b"DE":
+                self._size += len(frame.raw)
+            elif frame.code == ord("B") and (bind := self._of_this(frame)) is not None:
+                self._size += len(frame.raw)
+                self.binds.append(bind)
+            else:
+                self.complete = True
+
+    def _of_this(self, frame: wire.Frame) -> wire.Bind | None:
+        try:
+            bind = wire.Bind.decode(frame.body)
+        except ProtocolViolation:
+            return None
+        return bind if bind.statement == self._statement else None

@@ -92,8 +92,7 @@ class Judge:
     refresh: Postgres knows names that the catalog did not; read the catalog again first.
     lexing_safe: false when the server's settings make texts mean something else than they say.
     in_doubt: the open transaction has changed the catalog, and nobody else can see how.
-    prepared: texts of prepared statements by name; None where two texts are possible. A live view: read it
-        at once.
+    prepared: texts of prepared statements by name, as they stand now; None where two texts are possible.
     """
 
     ticket: int
@@ -126,7 +125,7 @@ class Withdraw:
 class Done:
     """Postgres has answered what was asked under `ticket`. Sizes in bytes of DataRow and CopyData frames.
 
-    released: false when Postgres rejected the text itself before anything was released.
+    released: false when nothing was released: Postgres rejected the text itself, or nobody waits for it.
     """
 
     ticket: int
@@ -178,13 +177,17 @@ Command = (
 )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Work:
-    """What was released under one ticket, until Postgres has answered all of it."""
+    """What was released under one ticket, until Postgres has answered all of it.
+
+    left: executions that have not ended. index: of its newest message among all that were sent.
+    """
 
     ticket: int
-    judgement: object
+    ruling: Ruling
     left: int
+    index: int = 0
     tags: list[str] = field(default_factory=list)
     size: int = 0
     sqlstate: str = ""

@@ -12,6 +12,8 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from firewall.session.commands import Refusal, Work
 
 
@@ -29,17 +31,27 @@ class Owed(Enum):
     PROBE = auto()  # a text sent as a Parse to hear whether Postgres accepts it
 
 
-@dataclass(slots=True)
+# What ends a batch: Postgres answers with ReadyForQuery, and forgets that it was discarding messages.
+ENDS = frozenset({Owed.SYNC, Owed.QUERY})
+
+
+@dataclass(slots=True, eq=False)
 class Reply:
-    """One owed answer. `swallow`: the client did not ask for it and must not see it."""
+    """One owed answer. `swallow`: the client did not ask for it and must not see it.
+
+    name, sql, types: of a Parse; sql is None when what the name will mean cannot be told. settles: the Sync
+    that gives locks back before a hold. index: counts all messages sent, in order.
+    """
 
     owed: Owed
     swallow: bool = False
     name: str = ""
-    sql: str = ""
+    sql: str | None = None
     types: tuple[int, ...] = ()
     work: Work | None = None
     refusal: Refusal | None = None
+    settles: bool = False
+    index: int = 0
 
 
 class Replies:
@@ -47,36 +59,68 @@ class Replies:
 
     def __init__(self) -> None:
         self._queue: deque[Reply] = deque()
+        self._parses: dict[str, deque[Reply]] = {}
+        self._sent = 0
+        self._ended = 0
+        self.ignored_syncs = 0
 
     def __len__(self) -> int:
         return len(self._queue)
 
-    def __iter__(self):  # type: ignore[no-untyped-def]  # noqa: ANN204 — deque's own iterator
+    def __iter__(self) -> Iterator[Reply]:
         return iter(self._queue)
 
-    def push(self, reply: Reply) -> None:
-        self._queue.append(reply)
+    @property
+    def sent(self) -> int:
+        """How many messages were sent that are answered: the index of the newest."""
+        return self._sent
 
     @property
     def head(self) -> Reply | None:
         return self._queue[0] if self._queue else None
 
+    def push(self, reply: Reply) -> None:
+        self._sent += 1
+        reply.index = self._sent
+        self._queue.append(reply)
+        if reply.owed in ENDS:
+            self._ended = reply.index
+        elif reply.owed is Owed.PARSE:
+            self._parses.setdefault(reply.name, deque()).append(reply)
+
     def pop(self) -> Reply:
-        return self._queue.popleft()
+        reply = self._queue.popleft()
+        if reply.owed is Owed.PARSE:
+            flying = self._parses[reply.name]
+            flying.popleft()
+            if not flying:
+                del self._parses[reply.name]
+        return reply
 
     def skip_to_sync(self) -> list[Reply]:
         """After an error Postgres discards messages until Sync (manual 53.2.3); returns what it discards."""
         skipped: list[Reply] = []
         while self._queue and self._queue[0].owed is not Owed.SYNC:
-            skipped.append(self._queue.popleft())
+            skipped.append(self.pop())
         return skipped
 
-    def drop_syncs(self) -> None:
-        """COPY FROM STDIN has begun: Postgres ignores the Syncs that were sent behind it (manual 53.2.6)."""
-        self._queue = deque(
-            reply for i, reply in enumerate(self._queue) if i == 0 or reply.owed is not Owed.SYNC
-        )
+    def ignore_syncs(self) -> None:
+        """COPY FROM STDIN has begun: Postgres ignores the Syncs that were sent behind it (manual 53.2.6).
 
-    def text_in_flight(self, name: str) -> Reply | None:
-        """The newest Parse of that statement name that is not answered yet."""
-        return next((r for r in reversed(self._queue) if r.owed is Owed.PARSE and r.name == name), None)
+        Those that it has not read when the COPY fails early are answered all the same.
+        """
+        kept = deque(reply for i, reply in enumerate(self._queue) if i == 0 or reply.owed is not Owed.SYNC)
+        self.ignored_syncs = len(self._queue) - len(kept)
+        self._queue = kept
+
+    def parses(self) -> Iterator[Reply]:
+        """The Parses that are not answered yet."""
+        return (reply for flying in self._parses.values() for reply in flying)
+
+    def parses_of(self, name: str) -> tuple[Reply, ...]:
+        """The Parses of that statement name that are not answered yet, oldest first."""
+        return tuple(self._parses.get(name, ()))
+
+    def certain(self, parse: Reply) -> bool:
+        """If this Parse fails, so does everything sent from now on up to the next Sync."""
+        return parse.index > self._ended

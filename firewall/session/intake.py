@@ -1,0 +1,176 @@
+"""Takes the client's messages from the line: sends on what may pass, gives a turn to what must be decided."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from firewall import wire
+from firewall.errors import ProtocolViolation
+from firewall.session import portals, prepared
+from firewall.session.commands import Foresee, Refusal
+from firewall.session.replies import Owed, Reply
+
+if TYPE_CHECKING:
+    from firewall.session.backend import Backend
+    from firewall.session.line import Line
+    from firewall.session.turn import Deciding
+
+# Messages that Postgres has not answered; a client that sends ever more of them waits. Postgres holds back
+# 8 kB of answers at most (PQ_SEND_BUFFER_SIZE of its pqcomm.c), less than so many.
+MAX_OWED = 10_000
+
+RESERVED = Refusal("42710", "this prepared statement name is reserved", hint="choose another name")
+FUNCTION_CALL = Refusal(
+    "0A000",
+    "query-firewall does not relay the FunctionCall message",
+    hint="call the function in a SELECT",
+)
+
+
+class Intake:
+    """`advance` takes messages until one has to wait."""
+
+    def __init__(self, line: Line, backend: Backend, deciding: Deciding, *, reserved: str) -> None:
+        self._line = line
+        self._backend = backend
+        self._outbox = backend.outbox
+        self._deciding = deciding
+        self._reserved = reserved
+
+    def advance(self) -> None:
+        """Raises ProtocolViolation."""
+        # INVARIANT: 2. only whole frames, one after the other: chunking cannot matter
+        while (
+            self._deciding.turn is None
+            and not self._outbox.closed
+            and (frame := self._line.head) is not None
+            and len(self._backend.replies) < MAX_OWED
+        ):
+            if not self._take(frame):
+                return
+
+    def _take(self, frame: wire.Frame) -> bool:
+        """Deal with the head of the line; false if it has to wait."""
+        # INVARIANT: 1. a message is decoded whole before a byte of it can be sent on
+        try:
+            message = wire.decode_frontend(frame)
+        except wire.TextError as error:
+            return self._take_bad_text(frame, error)
+        if isinstance(message, wire.Terminate):
+            self._pass()
+            self._backend.abandon("08006", "the client left before Postgres had answered")
+            self._outbox.close("the client said goodbye")
+            return False
+        if self._backend.copy_in:
+            return self._take_in_copy(frame, message)
+        if isinstance(message, wire.CopyData | wire.CopyDone | wire.CopyFail):
+            # meant for a COPY that has not begun (wait for Postgres's word) or that has failed (drop it)
+            if any(reply.owed in {Owed.EXECUTE, Owed.QUERY} for reply in self._backend.replies):
+                return False
+            self._line.pop()
+            return True
+        if self._backend.skipping and not isinstance(message, wire.Sync):
+            self._line.pop()
+            return True
+        return self._take_outside_copy(frame, message)
+
+    def _take_bad_text(self, frame: wire.Frame, error: wire.TextError) -> bool:
+        """A text that is not UTF-8 costs the statement, as it does in Postgres, not the session."""
+        if self._backend.copy_in:
+            raise error
+        if self._backend.skipping:
+            self._line.pop()
+        else:
+            refusal = Refusal(error.sqlstate, error.message, hint=error.hint)
+            self._deciding.decline(refusal, simple=frame.code == ord("Q"))
+        return True
+
+    def _take_in_copy(self, frame: wire.Frame, message: wire.FrontendMessage) -> bool:
+        match message:
+            case wire.CopyData():
+                self._pass()
+            case wire.CopyDone() | wire.CopyFail():
+                self._backend.copy_in = False
+                self._pass()
+            case wire.Sync() | wire.Flush():
+                self._line.pop()  # ignored during COPY (manual 53.2.6)
+            case _:
+                raise ProtocolViolation(f"unexpected message `{chr(frame.code)}` during COPY FROM STDIN")
+        return True
+
+    def _take_outside_copy(self, frame: wire.Frame, message: wire.FrontendMessage) -> bool:
+        match message:
+            case wire.Query(sql):
+                self._deciding.begin(sql)
+                return False
+            case wire.Bind():
+                return self._take_bind(message)
+            case wire.Parse():
+                self._take_parse(message)
+            case wire.Execute(portal):
+                self._take_execute(portal)
+            case wire.Describe():
+                self._pass(Reply(Owed.DESCRIBE))
+            case wire.Close(kind, name):
+                self._pass(Reply(Owed.CLOSE, name=name if kind == "S" else ""))
+            case wire.Flush():
+                self._pass()
+            case wire.Sync():
+                self._backend.skipping = False
+                self._deciding.synced()
+                self._pass(Reply(Owed.SYNC))
+            case wire.FunctionCall():
+                self._deciding.decline(FUNCTION_CALL, simple=True)
+            case _:
+                raise ProtocolViolation(f"unexpected message `{chr(frame.code)}`")
+        return True
+
+    def _take_parse(self, parse: wire.Parse) -> None:
+        known = self._backend.prepared
+        if parse.statement == self._reserved:
+            self._deciding.decline(RESERVED)
+        elif not known.has_room_for(parse.sql):
+            self._deciding.decline(prepared.TOO_MANY)
+        else:
+            self._pass(Reply(Owed.PARSE, name=parse.statement, sql=parse.sql, types=parse.types))
+            known.sent()
+            self._outbox.commands.append(Foresee(parse.sql, self._deciding.facts))
+
+    def _take_bind(self, bind: wire.Bind) -> bool:
+        known = self._backend.prepared
+        if not self._backend.portals.has_room_for(bind.portal):
+            self._deciding.decline(portals.TOO_MANY)
+            return True
+        if self._deciding.granted(bind):
+            return True
+        if not known.certain(bind.statement):
+            return False
+        found = known.find(bind.statement)
+        if found is None:
+            message = f'prepared statement "{bind.statement}" does not exist'
+            self._deciding.decline(Refusal("26000", message))
+            return True
+        if found.text is None:
+            self._deciding.decline(prepared.AMBIGUOUS)
+            return True
+        self._deciding.begin(found.text, bind, found.types)
+        return False
+
+    def _take_execute(self, name: str) -> None:
+        portal = self._backend.portals.find(name)
+        if portal is None:
+            # Postgres knows it as a cursor that SQL declared, or not at all
+            self._pass(Reply(Owed.EXECUTE))
+        elif self._backend.portals.stale(portal):
+            self._deciding.decline(portals.STALE)
+        else:
+            portal.begun = True
+            self._backend.prepared.prepares(portal.work.ruling.prepares)
+            self._pass(Reply(Owed.EXECUTE, work=portal.work))
+        self._deciding.touched = True
+
+    def _pass(self, reply: Reply | None = None) -> None:
+        """Send the head of the line on."""
+        self._outbox.to_backend(self._line.pop().raw)
+        if reply is not None:
+            self._backend.replies.push(reply)

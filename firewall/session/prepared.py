@@ -1,0 +1,105 @@
+"""The texts of the session's prepared statements: what a Bind or an EXECUTE by name would run.
+
+The protocol's Parse and SQL's PREPARE share one name space in Postgres. A text counts here once Postgres has
+accepted it; where two texts are possible the name is ambiguous, and nothing is run by it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from firewall.session.commands import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from firewall.session.replies import Replies
+
+# All texts of one session, in characters: what Postgres keeps of them is several times as large.
+MAX_TEXTS = 64 * 1024 * 1024
+
+TOO_MANY = Refusal(
+    "54000",
+    f"the prepared statements of one session may have {MAX_TEXTS >> 20} MiB of text at most",
+    hint="close prepared statements that are no longer needed",
+)
+AMBIGUOUS = Refusal(
+    "42P05",
+    "this prepared statement name was used for two texts",
+    hint="deallocate all and prepare it again under another name",
+)
+
+
+class Known(NamedTuple):
+    """A statement name: its text, None if ambiguous, and the parameter types that Parse named."""
+
+    text: str | None
+    types: tuple[int, ...] = ()
+
+
+class Prepared:
+    """Statement names and what they mean."""
+
+    def __init__(self, replies: Replies) -> None:
+        self._replies = replies
+        self._known: dict[str, Known] = {}
+        self._size = 0
+        self._view: Mapping[str, str | None] | None = None
+
+    def has_room_for(self, sql: str) -> bool:
+        return self._size + len(sql) <= MAX_TEXTS
+
+    def find(self, name: str) -> Known | None:
+        """What a Bind sent now would run; None if there is no such statement."""
+        flying = self._replies.parses_of(name)
+        return Known(flying[-1].sql, flying[-1].types) if flying else self._known.get(name)
+
+    def certain(self, name: str) -> bool:
+        """Whether a Bind sent now runs what `find` says, or nothing.
+
+        A Parse that is not answered may yet fail; then a Bind behind the next Sync means an older text.
+        """
+        flying = self._replies.parses_of(name)
+        return not flying or self._replies.certain(flying[-1])
+
+    def sent(self) -> None:
+        """A Parse was sent."""
+        self._view = None
+
+    def parsed(self, name: str, sql: str | None, types: tuple[int, ...]) -> None:
+        """Postgres has accepted a Parse, so the name was free (or the unnamed statement's)."""
+        self.closed(name)
+        self._known[name] = Known(sql, types)
+        self._size += len(sql or "")
+
+    def closed(self, name: str) -> None:
+        """Postgres has forgotten one."""
+        self._view = None
+        before = self._known.pop(name, None)
+        self._size -= len(before.text or "") if before else 0
+
+    def forgotten(self) -> None:
+        """Postgres has forgotten all of them."""
+        self._view = None
+        self._known.clear()
+        self._size = 0
+
+    def prepares(self, statements: Iterable[tuple[str, str]]) -> None:
+        """SQL that was released may prepare these, or fail to."""
+        for name, text in statements:
+            flying = self._replies.parses_of(name)
+            before = self._known.get(name)
+            same = (before is None or before.text == text) and all(reply.sql == text for reply in flying)
+            if not same:
+                for reply in flying:
+                    reply.sql = None
+            self.parsed(name, text if same else None, before.types if before and same else ())
+
+    def texts(self) -> Mapping[str, str | None]:
+        """Text by name as far as it can be told now; None where two are possible. Does not change."""
+        if self._view is None:
+            view = {name: known.text for name, known in self._known.items()}
+            for reply in self._replies.parses():
+                view[reply.name] = reply.sql if view.get(reply.name, reply.sql) == reply.sql else None
+            self._view = view
+        return self._view

@@ -1,0 +1,376 @@
+"""The turn: the message at the head of the line that would make Postgres do something, while it is decided.
+
+It is judged; Postgres may speak first (native errors); the rest of its batch is waited for; leave is asked;
+then it is sent, or replaced with a text that Postgres must fail, so that what follows is Postgres's own
+behaviour. There is one turn at a time, and everything behind it waits.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from firewall import wire
+from firewall.errors import ProtocolViolation
+from firewall.session import batch
+from firewall.session.commands import (
+    Act,
+    Action,
+    CancelUpstream,
+    Clear,
+    Declined,
+    Done,
+    Judge,
+    Refusal,
+    Ruling,
+    Withdraw,
+    Work,
+)
+from firewall.session.replies import Owed, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from firewall.session.backend import Backend
+    from firewall.session.line import Line
+
+CANCELLED = Refusal("57014", "canceling statement due to user request")
+ABORTED = Refusal("25P02", "current transaction is aborted, commands ignored until end of transaction block")
+
+
+class Stage(Enum):
+    """Where the turn stands."""
+
+    JUDGING = auto()  # the edge works out the verdict
+    DRAINING = auto()  # waiting until Postgres has answered everything sent before
+    SETTLING = auto()  # a Sync of ours ends the implicit transaction, so that a hold keeps no lock
+    PROBING = auto()  # Postgres is asked whether it accepts the text of a simple Query
+    GATHERING = auto()  # waiting for the rest of the batch
+    CLEARING = auto()  # the edge asks for leave and makes the release durable
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    """bind: None for a simple Query. heard: Postgres does not object to the text."""
+
+    ticket: int
+    sql: str
+    bind: wire.Bind | None = None
+    types: tuple[int, ...] = ()
+    stage: Stage = Stage.JUDGING
+    ruling: Ruling | None = None
+    batch: batch.Batch | None = None
+    heard: bool = False
+    cancelled: bool = False
+
+
+class Deciding:
+    """Carries the turn through its stages; what comes of it goes to the backend's outbox.
+
+    touched: something that holds a snapshot or a lock was sent since the last Sync. facts: opaque here.
+    """
+
+    def __init__(self, line: Line, backend: Backend, *, reserved: str, facts: object) -> None:
+        self.turn: Turn | None = None
+        self.touched = False
+        self.facts = facts
+        self._line = line
+        self._backend = backend
+        self._outbox = backend.outbox
+        self._reserved = reserved
+        self._tickets = 0
+        self._granted: deque[Work] = deque()
+        # leave was asked for these, and nobody waits for it any more: judgement, SQLSTATE and why
+        self._given_up: dict[int, tuple[object, str, str]] = {}
+
+    @property
+    def gathering(self) -> bool:
+        return self.turn is not None and self.turn.stage is Stage.GATHERING
+
+    # --- from the line
+
+    def begin(self, sql: str, bind: wire.Bind | None = None, types: tuple[int, ...] = ()) -> None:
+        """The head of the line has its turn."""
+        self._tickets += 1
+        turn = self.turn = Turn(self._tickets, sql, bind, types)
+        if self._backend.catalog_changed and len(self._backend.replies):
+            # what names mean is known again when that change has been answered
+            self._drain(turn)
+        else:
+            self._judge(turn)
+
+    def granted(self, bind: wire.Bind) -> bool:
+        """Send the head of the line if it is part of a batch that was cleared."""
+        if not self._granted:
+            return False
+        self._send_bind(bind, self._granted.popleft())
+        return True
+
+    def synced(self) -> None:
+        """The client's Sync is sent."""
+        self.touched = False
+        self._granted.clear()
+
+    def arrived(self, frames: Iterable[wire.Frame]) -> None:
+        """Frames have joined the end of the line."""
+        turn = self.turn
+        if turn is not None and turn.stage is Stage.GATHERING:
+            assert turn.batch is not None
+            turn.batch.add(frames)
+            self._gathered(turn, turn.batch)
+
+    def decline(self, refusal: Refusal, *, simple: bool = False) -> None:
+        """Refuse the head of the line without having judged: it cannot be carried out."""
+        self._outbox.commands.append(Declined(refusal))
+        self._bait(refusal, simple=simple)
+
+    # --- from the edge
+
+    def ruled(self, ticket: int, ruling: Ruling) -> None:
+        """The answer to `Judge`."""
+        turn = self.turn
+        if turn is not None and turn.ticket == ticket and turn.stage is Stage.JUDGING:
+            turn.ruling = ruling
+            self._proceed(turn, ruling)
+
+    def cleared(self, ticket: int) -> None:
+        """Leave was given, and the log says so; if nobody waits for it now, the log hears that too."""
+        turn = self.turn
+        if turn is None or turn.ticket != ticket or turn.stage is not Stage.CLEARING:
+            if ticket in self._given_up:
+                judgement, sqlstate, why = self._given_up.pop(ticket)
+                self._outbox.commands.append(Done(ticket, judgement, (), 0, sqlstate, f"not run: {why}"))
+            return
+        assert turn.ruling is not None
+        if turn.cancelled:
+            why = "not run: the client cancelled it"
+            done = Done(ticket, turn.ruling.judgement, (), 0, CANCELLED.sqlstate, why)
+            self._outbox.commands.append(done)
+            self._refuse(turn, CANCELLED)
+        else:
+            self._release(turn, turn.ruling)
+
+    def refused(self, ticket: int, refusal: Refusal) -> None:
+        """Leave was not given."""
+        self._given_up.pop(ticket, None)
+        turn = self.turn
+        if turn is not None and turn.ticket == ticket and turn.stage is Stage.CLEARING:
+            self._refuse(turn, refusal)
+
+    def cancel(self) -> None:
+        """A CancelRequest with this session's key arrived."""
+        turn = self.turn
+        if turn is not None:
+            turn.cancelled = True
+            if turn.stage is Stage.CLEARING:
+                self._outbox.commands.append(Withdraw(turn.ticket, "the client cancelled it"))
+                return
+            if turn.stage is Stage.GATHERING:
+                self._give_up(turn, CANCELLED)
+                return
+        if len(self._backend.replies):
+            self._outbox.commands.append(CancelUpstream())
+
+    def abandon(self, sqlstate: str, why: str) -> None:
+        """The session ends."""
+        if self.turn is not None:
+            self._leave(self.turn, sqlstate, why)
+            self.turn = None
+
+    # --- stages
+
+    def _judge(self, turn: Turn) -> None:
+        turn.stage = Stage.JUDGING
+        self._outbox.commands.append(
+            Judge(
+                turn.ticket,
+                turn.sql,
+                self.facts,
+                self._backend.reads(turn.sql),
+                self._backend.prepared.texts(),
+                refresh=turn.heard,
+                in_doubt=self._backend.catalog_changed,
+            )
+        )
+
+    def _proceed(self, turn: Turn, ruling: Ruling) -> None:
+        """The verdict is known; decide what has to happen before leave is asked."""
+        if turn.cancelled:
+            self._give_up(turn, CANCELLED)
+        elif not turn.heard and _postgres_first(turn, ruling):
+            self._drain(turn)
+        elif turn.bind is None:
+            self._clear(turn, ruling, (Act(turn.sql),))
+        else:
+            turn.batch = batch.Batch(turn.bind.statement, self._line)
+            if ruling.action is Action.HOLD:
+                turn.stage = Stage.GATHERING
+                self._gathered(turn, turn.batch)
+            else:
+                self._clear_batch(turn, turn.batch)
+
+    def _drain(self, turn: Turn) -> None:
+        turn.stage = Stage.DRAINING
+        if len(self._backend.replies):
+            self._outbox.to_backend(wire.Flush().encode())
+        self.after_answers()
+
+    def after_answers(self) -> None:
+        """Postgres has said something: it may be what the turn waits for. Raises ProtocolViolation."""
+        turn = self.turn
+        if turn is None:
+            return
+        if self._backend.copy_in:
+            raise ProtocolViolation("a statement was sent where data for COPY FROM STDIN was expected")
+        if self._backend.skipping:
+            # an earlier message of the batch failed: Postgres discards this one, and so do we
+            sqlstate, _ = self._backend.last_error
+            self._leave(turn, sqlstate, "an earlier statement of its batch failed")
+            self.turn = None
+        elif not len(self._backend.replies):
+            self._drained(turn)
+
+    def _drained(self, turn: Turn) -> None:
+        match turn.stage:
+            case Stage.DRAINING if turn.ruling is None:
+                self._judge(turn)
+            case Stage.DRAINING:
+                self._ask_postgres(turn, turn.ruling)
+            case Stage.SETTLING:
+                self._heard(turn)
+            case Stage.PROBING if self._backend.probe_accepted:
+                self._heard(turn)
+            case Stage.PROBING:
+                # the client has Postgres's error and ReadyForQuery; the log shall have it too
+                self._leave(turn, *self._backend.last_error)
+                self.turn = None
+                self._line.pop()
+            case Stage.JUDGING | Stage.GATHERING | Stage.CLEARING:
+                pass
+
+    def _ask_postgres(self, turn: Turn, ruling: Ruling | None) -> None:
+        """What a Bind would run Postgres has seen already; a Query's text it has not.
+
+        A Sync or a probe would end a transaction that is implied; then Postgres speaks when it is run.
+        """
+        if self.touched or (turn.bind is None and ruling is not None and not ruling.single):
+            self._heard(turn)
+        elif turn.bind is None:
+            turn.stage = Stage.PROBING
+            self._probe(turn.sql)
+        else:
+            turn.stage = Stage.SETTLING
+            self._outbox.inject(wire.Sync(), Reply(Owed.SYNC, swallow=True, settles=True))
+
+    def _probe(self, sql: str) -> None:
+        self._backend.probe_accepted = False
+        name = self._reserved
+        self._outbox.inject(wire.Parse(name, sql), Reply(Owed.PROBE, swallow=True))
+        self._outbox.inject(wire.Close("S", name), Reply(Owed.CLOSE, swallow=True))
+        self._outbox.inject(wire.Sync(), Reply(Owed.SYNC, swallow=True))
+
+    def _heard(self, turn: Turn) -> None:
+        """Postgres does not object to the text."""
+        assert turn.ruling is not None
+        turn.heard = True
+        if turn.cancelled:
+            self._give_up(turn, CANCELLED)
+        elif self._backend.status == "E" and turn.bind is not None:
+            self._give_up(turn, ABORTED)
+        elif turn.ruling.native:
+            self._judge(turn)
+        else:
+            self._proceed(turn, turn.ruling)
+
+    def _gathered(self, turn: Turn, found: batch.Batch) -> None:
+        """A held batch is one hold: wait for all of it, as far as the client has sent no Sync or Flush."""
+        if found.too_large:
+            self._give_up(turn, batch.TOO_LARGE)
+        elif found.complete:
+            self._clear_batch(turn, found)
+
+    def _clear_batch(self, turn: Turn, found: batch.Batch) -> None:
+        assert turn.ruling is not None
+        acts = tuple(Act(turn.sql, b.values, b.formats, turn.types) for b in found.binds)
+        self._clear(turn, turn.ruling, acts)
+
+    def _clear(self, turn: Turn, ruling: Ruling, acts: tuple[Act, ...]) -> None:
+        turn.stage = Stage.CLEARING
+        work = Work(turn.ticket, ruling, len(acts))
+        self._granted = deque([work] * len(acts))
+        self._outbox.commands.append(Clear(turn.ticket, ruling, acts))
+
+    # --- ends
+
+    def _release(self, turn: Turn, ruling: Ruling) -> None:
+        self.turn = None
+        backend = self._backend
+        if ruling.prepares or ruling.changes_catalog or ruling.facts != self.facts:
+            backend.portals.names_changed()
+            backend.prepared.prepares(ruling.prepares)
+            self.facts = ruling.facts
+        work = self._granted.popleft()
+        backend.opens(work)
+        if turn.bind is not None:
+            self._send_bind(turn.bind, work)
+            return
+        # whatever transaction was implied so far ends with a simple Query
+        self.touched = False
+        self._outbox.to_backend(self._line.pop().raw)
+        backend.replies.push(Reply(Owed.QUERY, work=work))
+        work.index = backend.replies.sent
+
+    def _send_bind(self, bind: wire.Bind, work: Work) -> None:
+        self.touched = True
+        self._outbox.to_backend(self._line.pop().raw)
+        replies = self._backend.replies
+        replies.push(Reply(Owed.BIND, work=work))
+        work.index = replies.sent
+        self._backend.portals.bound(bind.portal, work, replies.sent)
+
+    def _leave(self, turn: Turn, sqlstate: str, why: str) -> None:
+        """Nothing will come of this turn; what is known of it is recorded."""
+        if turn.ruling is None:
+            return
+        judgement = turn.ruling.judgement
+        if turn.stage is Stage.CLEARING:
+            self._given_up[turn.ticket] = (judgement, sqlstate, why)
+            self._outbox.commands.append(Withdraw(turn.ticket, why))
+        else:
+            self._outbox.commands.append(Done(turn.ticket, judgement, (), 0, sqlstate, why, released=False))
+
+    def _give_up(self, turn: Turn, refusal: Refusal) -> None:
+        """Refuse before leave was asked."""
+        self._leave(turn, refusal.sqlstate, refusal.message)
+        self._refuse(turn, refusal)
+
+    def _refuse(self, turn: Turn, refusal: Refusal) -> None:
+        """Replace the message at the head with one that Postgres must fail (design section 4)."""
+        self.turn = None
+        self._granted.clear()
+        self._bait(refusal, simple=turn.bind is None)
+
+    def _bait(self, refusal: Refusal, *, simple: bool) -> None:
+        self._line.pop()
+        # INVARIANT: 3. what is refused never reaches Postgres; this text begins with no keyword and must fail
+        text = f"query_firewall refused this statement: {_printable(refusal.message)}"
+        if simple:
+            self.touched = False
+            self._outbox.inject(wire.Query(text), Reply(Owed.QUERY, refusal=refusal))
+        else:
+            self._outbox.inject(wire.Parse(self._reserved, text), Reply(Owed.REFUSAL, refusal=refusal))
+            self._backend.skipping = True
+
+
+def _postgres_first(turn: Turn, ruling: Ruling) -> bool:
+    """Before a person is asked, or a name is called unknown, Postgres may reject the text itself."""
+    if ruling.native and (turn.bind is not None or ruling.single):
+        return True
+    return ruling.action is Action.HOLD
+
+
+def _printable(text: str) -> str:
+    """For the database's log: any encoding has ASCII, and a message cannot hold NUL."""
+    return text.replace("\0", " ").encode("ascii", "replace").decode()
