@@ -181,6 +181,7 @@ class App:
             ),
             self.desk,
             self.by_slack,
+            self.store.cards,
         )
         await channel.start()
         self._stack.push_async_callback(channel.close)
