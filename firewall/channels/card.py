@@ -9,6 +9,7 @@ does not fit is counted, goes into a file, and turns Approve into Review.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -30,7 +31,9 @@ REVIEW = "firewall_review"
 # docs.slack.dev, reference/block-kit/blocks/header-block
 MAX_HEADER = 150
 # Slack answers msg_blocks_too_long when all blocks together pass some 13,200 characters as JSON, a limit that
-# it does not document (slackapi/bolt-js#2509); the budgets below add up to less
+# it does not document (slackapi/bolt-js#2509); what stands around the bodies takes 5,000 at most
+MAX_BODIES_COST = 7900
+# the statement has what the other bodies leave of that, up to its own limit; they leave it 1,000 at least
 MAX_SQL, MAX_SQL_COST = 3000, 4500
 MAX_SQL_LINES = 60
 MAX_PARAMETERS, MAX_PARAMETERS_COST = 1000, 1000
@@ -39,8 +42,8 @@ MAX_ITEMS = 6
 MAX_ITEM_COST = 160
 MAX_LABELS_COST = 300
 MAX_NAME_COST = 120
-MAX_WHY_COST = 300
-MAX_VOTES = 3
+MAX_WHY_COST = 200
+MAX_VOTES = 2
 
 _RISKS = {"low": "🟩 LOW", "medium": "🟨 MEDIUM", "high": "🟧 HIGH", "critical": "🟥 CRITICAL"}
 _STATES = {
@@ -154,7 +157,7 @@ def code(shown: str) -> Json:
 
 def _header(hold: Hold) -> str:
     state = _STATES.get(hold.state) or f"{_RISKS.get(hold.risk, '⬜ UNRATED')} risk"
-    where = visible.cut(visible.line(hold.environment or hold.database), 60)
+    where = visible.cut(visible.line(hold.environment or hold.database), 60, MAX_NAME_COST)
     return f"{state}: {dossier.verb(hold)} in {where}"
 
 
@@ -211,16 +214,18 @@ def _bodies(hold: Hold) -> tuple[list[Json], int]:
     sql = visible.visible(hold.sql)
     height = hold.sql.count("\n") + 1
     size = f" ({len(hold.sql):,} characters, {height:,} {'line' if height == 1 else 'lines'})"
-    found += [section(bold("SQL"), plain(size))]
-    missing += _fence(found, sql or "(empty)", MAX_SQL, MAX_SQL_COST, MAX_SQL_LINES)
+    found.append(section(bold("SQL"), plain(size)))
+    below: list[Json] = []
     if hold.parameters:
-        found.append(section(bold("Parameters"), plain(f" ({len(hold.parameters):,})")))
+        below.append(section(bold("Parameters"), plain(f" ({len(hold.parameters):,})")))
         values_text = "\n".join(dossier.parameters(hold))
-        missing += _fence(found, values_text, MAX_PARAMETERS, MAX_PARAMETERS_COST, MAX_PARAMETER_LINES)
+        missing += _fence(below, values_text, MAX_PARAMETERS, MAX_PARAMETERS_COST, MAX_PARAMETER_LINES)
     remarks = [section(plain(remark)) for remark in dossier.remarks(hold)]
     if remarks:
-        found += [section(bold("⚠ Look out")), bullets(remarks)]
-    return found, missing
+        below += [section(bold("⚠ Look out")), bullets(remarks)]
+    cost = min(MAX_SQL_COST, MAX_BODIES_COST - len(json.dumps([*found, *below])))
+    missing += _fence(found, sql or "(empty)", MAX_SQL, cost, MAX_SQL_LINES)
+    return [*found, *below], missing
 
 
 def _items(values: Sequence[str]) -> tuple[list[Json], int]:

@@ -10,21 +10,11 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from functools import lru_cache
 
-# control, format, surrogate, private use, unassigned, line and paragraph separators, spaces but U+0020
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
-# what draws nothing all the same: grapheme joiner, Hangul fillers, Khmer inherent vowels, braille blank, null
-# notehead, Khitan filler; and the variation selectors, which change how their neighbour looks
-_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\U0001d159\U00016fe4") | {
-    chr(point)
-    for first, last in ((0x180B, 0x180F), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
-    for point in range(first, last + 1)
-}
+from firewall.visible import misleads
+
 _SUSPECT = re.compile(r"[^\x20-\x7e]")
 _WRITTEN = re.compile(r"⟨U\+([0-9A-F]{4,6})⟩")
-# two marks on one letter are the most that a living language needs; more climb over the neighbouring lines
-_MAX_MARKS = 2
 # the longest an escape gets: ⟨U+10FFFF⟩
 _LONGEST = 10
 # runs of blanks that push what follows out of sight
@@ -38,7 +28,7 @@ def visible(text: str, *, keep: str = "\n\t") -> str:
         char = match.group()
         if char in keep:
             return char
-        if char == "⟨" or _is_hidden(char) or _is_stacked(match.string, match.start()):
+        if char == "⟨" or misleads(match.string, match.start()):
             return f"⟨U+{ord(char):04X}⟩"
         return char
 
@@ -102,27 +92,6 @@ def remarks(text: str) -> list[str]:
     if _PADDING.search(text):
         found.append("contains long runs of blanks: read to the end")
     return found
-
-
-@lru_cache(maxsize=4096)
-def _is_hidden(char: str) -> bool:
-    return char in _BLANK or unicodedata.category(char) in _UNSEEN
-
-
-def _is_stacked(text: str, at: int) -> bool:
-    """A combining mark that sits on no letter, or is one too many on its letter, or encloses it."""
-    category = unicodedata.category(text[at])
-    if category not in {"Mn", "Me"}:
-        return False
-    if category == "Me" or at == 0:
-        return True
-    marks = 0
-    while at - marks > 0 and unicodedata.category(text[at - marks - 1]) == "Mn":
-        marks += 1
-        if marks >= _MAX_MARKS:
-            return True
-    base = at - marks - 1
-    return base < 0 or unicodedata.category(text[base])[0] not in "LNM"
 
 
 def _cost(shown: str) -> int:

@@ -22,6 +22,8 @@ from firewall.channels.slack import SlackSettings
 from firewall.channels.slack_log import Redact, redacted
 from firewall.errors import FirewallError, StoreError
 
+from tests.slack_emulator import Message
+
 from .conftest import make_hold
 
 if TYPE_CHECKING:
@@ -285,6 +287,24 @@ async def test_a_lost_answer_does_not_double_the_card(house: House) -> None:
         assert len(house.cards_of(hold)) == 1
 
 
+async def test_another_apps_message_is_not_taken_for_a_card(house: House) -> None:
+    hold = make_hold()
+    blocks = card(hold, now=hold.opened_at).blocks
+    foreign = Message(house.slack.channel, house.slack.now(), "U0OTHERAPP", "", blocks)
+    house.slack.messages[foreign.channel, foreign.ts] = foreign
+    house.slack.fail("chat.postMessage", "internal_error")
+    async with house.channel():
+        await house.desk.open(hold)
+        await house.slack.wait_message(lambda m: m.user == house.slack.bot_user and m.blocks[0] == blocks[0])
+
+
+async def test_a_click_on_an_unknown_hold_is_told(house: House) -> None:
+    async with house.channel():
+        _, posted = await house.held()
+        await house.slack.click(posted, APPROVE, user="U0DORA", value=f"h-UNKNOWN {'5e' * 32}")
+        assert "there is no hold `h-UNKNOWN`" in (await house.slack.wait_ephemeral())["text"]
+
+
 async def test_a_lost_answer_does_not_double_the_outcome(house: House) -> None:
     async with house.channel():
         hold, posted = await house.held()
@@ -294,8 +314,12 @@ async def test_a_lost_answer_does_not_double_the_outcome(house: House) -> None:
         await house.desk.consume(hold.id, hold.digest, [])
         await house.desk.note_outcome(hold.id, "DELETE 1")
         await house.slack.wait_message(lambda m: m.thread_ts == posted.ts)
-        other, _ = await house.held()
-        assert other.id != hold.id
+        # it looked before it spoke, and looks again before it would repeat itself
+        await house.slack.wait_call(
+            lambda _: [c.method for c in house.slack.calls].count("conversations.replies") == 2
+        )
+        # cards are written one after the other, so once another is there the repeated try is over
+        await house.held()
         assert len(house.slack.thread(posted)) == 1
 
 
