@@ -21,7 +21,6 @@ from firewall.channels.review import DENIED, NEXT, PREVIOUS, REASON
 from firewall.channels.slack import SlackSettings
 from firewall.channels.slack_log import Redact, redacted
 from firewall.errors import FirewallError, StoreError
-
 from tests.slack_emulator import Message
 
 from .conftest import make_hold
