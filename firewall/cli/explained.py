@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from firewall.cli.terminal import Terminal
     from firewall.gate import Judgement
     from firewall.policy import Reason
-    from firewall.sql import Effect, Output
+    from firewall.sql import Analysis, Effect, Output
 
 # of these the columns are those that can reach the client; of others, those that are written
 _OUTWARD = frozenset({Kind.READ, Kind.COPY_OUT, Kind.UNKNOWN})
@@ -109,7 +109,7 @@ def _reason(reason: Reason) -> str:
 
 
 def _opaque(judgement: Judgement) -> str:
-    analysis = judgement.analysis
+    analysis: Analysis = judgement.analysis
     if analysis.error is not None:
         return f"Postgres rejects it: {analysis.error.message}"
     if analysis.missing:

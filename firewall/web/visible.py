@@ -12,21 +12,13 @@ import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 
-# categories that draw nothing, move what is drawn, or mean nothing yet: control, format, line and paragraph
-# separators, private use, surrogates, unassigned; and every space that is not the plain one
-HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs", "Co", "Cs", "Cn"})
-# letters, symbols and marks by category that draw nothing all the same
-BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {
-    chr(point) for start, stop in ((0x180B, 0x1810), (0xFE00, 0xFE10), (0xE0100, 0xE01F0))
-    for point in range(start, stop)
-}  # fmt: skip
+from firewall.visible import misleads
+
 PLAIN = frozenset(" \n\t")
 # text without any of these needs no second look, which is nearly every statement
 SUSPECT = re.compile(r"[^\n\t\x20-\x7e]")
 # white space that a list may fold; any other space is a character to be shown
 FOLDED = re.compile(r"[ \t\n]+")
-# beyond this many combining marks on one letter they climb over the lines around it
-MAX_MARKS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +34,12 @@ def segments(text: str) -> tuple[Segment, ...]:
     if not SUSPECT.search(text):
         return (Segment(text),) if text else ()
     found: list[Segment] = []
-    start = marks = 0
+    start = 0
     for at, char in enumerate(text):
-        marks = marks + 1 if char > "\u02ff" and unicodedata.combining(char) else 0
-        name = _name(char) or (_spelt(char) if marks > MAX_MARKS else "")
-        if name:
+        if char not in PLAIN and misleads(text, at):
             if at > start:
                 found.append(Segment(text[start:at]))
-            found.append(Segment(f"U+{ord(char):04X}", name))
+            found.append(Segment(f"U+{ord(char):04X}", _spelt(char)))
             start = at + 1
     if start < len(text):
         found.append(Segment(text[start:]))
@@ -78,14 +68,6 @@ def brief(text: str, limit: int = 240) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _name(char: str) -> str:
-    if char in PLAIN:
-        return ""
-    if char in BLANK or unicodedata.category(char) in HIDDEN_CATEGORIES:
-        return _spelt(char)
-    return ""
-
-
 def _spelt(char: str) -> str:
     point = f"U+{ord(char):04X}"
     return f"{point} {unicodedata.name(char, 'CONTROL' if ord(char) < 0xA0 else 'UNNAMED')}"
