@@ -5,7 +5,10 @@ A refusal names the rule, the hold if there is one, and the next step: an agent 
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
+
+import psycopg
 
 from firewall import audit, clock, ids
 from firewall.approval import Hold, State
@@ -92,11 +95,22 @@ def reasons(judgement: Judgement, *, deciding: bool = False) -> list[str]:
 
 
 def values(act: Act, *, longest: int | None = None) -> list[str | None]:
-    """Bound values for people: text as it is, binary in hexadecimal; cut at `longest` with a note of it."""
+    """Bound values for people: as text where the type is known, else binary in hexadecimal.
+
+    Cut at `longest` with a note of it.
+    """
     shown: list[str | None] = []
     for i, value in enumerate(act.parameters):
         binary = bool(act.formats) and act.formats[i if len(act.formats) > 1 else 0] == 1
-        shown.append(None if value is None else _value(value, longest, binary=binary))
+        oid = act.types[i] if i < len(act.types) else 0
+        text = (
+            None
+            if value is None
+            else _decoded(value, oid)
+            if binary
+            else value.decode(errors="backslashreplace")
+        )
+        shown.append(None if text is None else _cut(printable(text), longest))
     return shown
 
 
@@ -221,8 +235,19 @@ def _labelled(labels: tuple[str, ...]) -> str:
     return f" labelled {', '.join(labels)}" if labels else ""
 
 
-def _value(value: bytes, longest: int | None, *, binary: bool) -> str:
-    text = f"\\x{value.hex()}" if binary else printable(value.decode(errors="backslashreplace"))
+def _decoded(value: bytes, oid: int) -> str:
+    """A binary value as Postgres would write it, as far as psycopg knows the type."""
+    loader = psycopg.adapters.get_loader(oid, psycopg.pq.Format.BINARY) if oid else None
+    if loader is None:
+        return f"\\x{value.hex()}"
+    try:
+        loaded = loader(oid).load(value)
+    except (psycopg.Error, ValueError, ArithmeticError, struct.error, IndexError):
+        return f"\\x{value.hex()}"
+    return f"\\x{loaded.hex()}" if isinstance(loaded, bytes) else str(loaded)
+
+
+def _cut(text: str, longest: int | None) -> str:
     if longest is None or len(text) <= longest:
         return text
     return f"{text[:longest]} … {len(text) - longest} characters more"

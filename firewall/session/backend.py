@@ -146,6 +146,8 @@ class Backend:
         if head.owed is Owed.QUERY:
             if frame.code == ord("C"):
                 self._completed(head, frame)
+        elif frame.code == ord("t") and head.describes is not None:
+            self.prepared.described(head.describes, wire.ParameterDescription.decode(frame.body).types)
         elif frame.code not in _FORWARDED_AS_THEY_ARE:
             self.replies.pop()
             self.replies.ignored_syncs = 0

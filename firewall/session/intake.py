@@ -109,8 +109,8 @@ class Intake:
                 self._take_parse(message)
             case wire.Execute(portal):
                 self._take_execute(portal)
-            case wire.Describe():
-                self._pass(Reply(Owed.DESCRIBE))
+            case wire.Describe(kind, name):
+                self._pass(Reply(Owed.DESCRIBE, describes=name if kind == "S" else None))
             case wire.Close(kind, name):
                 self._pass(Reply(Owed.CLOSE, name=name if kind == "S" else ""))
             case wire.Flush():

@@ -31,7 +31,7 @@ AMBIGUOUS = Refusal(
 
 
 class Known(NamedTuple):
-    """A statement name: its text, None if ambiguous, and the parameter types that Parse named."""
+    """A statement name: its text, None if ambiguous, and its parameters' types as far as they are known."""
 
     text: str | None
     types: tuple[int, ...] = ()
@@ -71,6 +71,12 @@ class Prepared:
         self.closed(name)
         self._known[name] = Known(sql, types)
         self._size += len(sql or "")
+
+    def described(self, name: str, types: tuple[int, ...]) -> None:
+        """Postgres has said which types the parameters of a statement have."""
+        known = self._known.get(name)
+        if known is not None:
+            self._known[name] = Known(known.text, types)
 
     def closed(self, name: str) -> None:
         """Postgres has forgotten one."""

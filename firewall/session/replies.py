@@ -40,7 +40,8 @@ class Reply:
     """One owed answer. `swallow`: the client did not ask for it and must not see it.
 
     name, sql, types: of a Parse; sql is None when what the name will mean cannot be told. settles: the Sync
-    that gives locks back before a hold. index: counts all messages sent, in order.
+    that gives locks back before a hold. describes: the prepared statement whose parameters are to be told.
+    index: counts all messages sent, in order.
     """
 
     owed: Owed
@@ -51,6 +52,7 @@ class Reply:
     work: Work | None = None
     refusal: Refusal | None = None
     settles: bool = False
+    describes: str | None = None
     index: int = 0
 
 

@@ -293,7 +293,10 @@ class Deciding:
 
     def _clear_batch(self, turn: Turn, found: batch.Batch) -> None:
         assert turn.ruling is not None
-        acts = tuple(Act(turn.sql, b.values, b.formats, turn.types) for b in found.binds)
+        # a Describe that was sent ahead of the Bind has been answered by now, if anything was waited for
+        known = self._backend.prepared.find(found.binds[0].statement)
+        types = known.types if known is not None else turn.types
+        acts = tuple(Act(turn.sql, b.values, b.formats, types) for b in found.binds)
         self._clear(turn, turn.ruling, acts)
 
     def _clear(self, turn: Turn, ruling: Ruling, acts: tuple[Act, ...]) -> None:

@@ -63,7 +63,7 @@ async def test_asyncpg_holds_with_bound_parameters(house: House) -> None:
         row = await connection.fetchrow("SELECT card_number FROM payments WHERE id = $1", 7)
         hold = await deciding
         assert row is not None
-        assert hold.parameters == ("\\x0000000000000007",)
+        assert hold.parameters == ("7",)
         assert hold.sql == "SELECT card_number FROM payments WHERE id = $1"
         assert await connection.fetchval("SELECT 1") == 1
     finally:
