@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup demo test check format clean
+.PHONY: help setup demo test check pictures format clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
@@ -26,6 +26,9 @@ check: $(STAMP) ## lint, types, layering
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+pictures: $(STAMP) ## make the README's pictures anew (needs Debian's chromium)
+	$(BIN)/python -m tests.web.pictures
 
 format: $(STAMP) ## let ruff put the code in order
 	$(BIN)/ruff format .

@@ -9,9 +9,7 @@ import socket
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Annotated
 
-import typer
 import uvloop
 
 from firewall.demo import stage, story
@@ -21,21 +19,11 @@ from firewall.errors import FirewallError
 USUAL_PORTS = (6432, 8432)
 
 
-def demo(
-    *,
-    unattended: Annotated[
-        bool, typer.Option("--unattended", help="play the approver as well, verify the log and exit")
-    ] = False,
-    directory: Annotated[
-        Path | None, typer.Option("--dir", help="keep store, keys and database in this folder")
-    ] = None,
-) -> None:
-    """Play the main job: a small shop, an agent that asks for too much, and you as its approver."""
+def demo(*, unattended: bool, directory: Path | None) -> None:
+    """Play the main job. `directory` keeps the state; without it everything is gone in the end."""
     folder = directory.absolute() if directory else Path(tempfile.mkdtemp(prefix="query-firewall-demo-"))
     try:
         uvloop.run(_run(folder, unattended=unattended))
-    except KeyboardInterrupt:
-        raise typer.Exit(0) from None
     finally:
         if directory is None:
             _remove(folder)
