@@ -16,6 +16,7 @@ from firewall.channels import visible
 from firewall.cli import house
 from firewall.cli.command import command, group
 from firewall.cli.exits import Exit, NotThere, Usage
+from firewall.cli.terminal import brief
 from firewall.cli.when import moment
 from firewall.keyfile import public_path
 from firewall.store import Judged, Reader
@@ -114,8 +115,8 @@ async def search(  # noqa: PLR0913, PLR0917 — one option for each thing to sea
         rows = [
             (
                 *(j.record.at[:19], j.record.verdict, j.record.agent, j.record.database),
-                visible.line(" ".join(j.record.sql.split()), BRIEF),
-                visible.line(_came(j), BRIEF),
+                brief(j.record.sql, BRIEF),
+                brief(_came(j), BRIEF),
                 j.record.statement,
             )
             for j in found
@@ -216,9 +217,9 @@ def _tell(terminal: Terminal, report: audit.Report, gone: Sequence[str]) -> None
             line.append("OK" if good else "NOT SOUND", style="bold green" if good else "bold red")
         )
     for origin in gone:
-        terminal.say(f"{visible.line(origin)}: there is no such log in the store", style="red")
+        terminal.say(f"{origin}: there is no such log in the store", style="red")
     for finding in report.findings[:MAX_SHOWN]:
-        terminal.say(visible.line(str(finding)), style="red")
+        terminal.ready(visible.line(str(finding)), style="red")
     more = len(report.findings) + report.more - MAX_SHOWN
     if more > 0:
         terminal.say(f"and {more} findings more", style="red")

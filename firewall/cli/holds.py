@@ -15,10 +15,11 @@ import typer
 
 from firewall import audit, clock, credentials, ids
 from firewall.approval import Counted, Hold, Person, Refused, State
-from firewall.channels import dossier, visible
+from firewall.channels import dossier
 from firewall.cli import house
 from firewall.cli.command import command, group
 from firewall.cli.exits import Declined, Exit, NotThere, Usage
+from firewall.cli.terminal import brief
 from firewall.desk import Desk
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ async def list_holds(terminal: Terminal, everything: All = False, limit: Limit =
             (
                 *(hold.id, hold.state.value, hold.risk, hold.agent, hold.database, dossier.verb(hold)),
                 dossier.remaining(hold, now) if hold.state is State.PENDING else hold.decided_by,
-                visible.line(" ".join(hold.sql.split()), 60),
+                brief(hold.sql, 60),
             )
             for hold in holds
         ]
@@ -79,7 +80,7 @@ async def show(terminal: Terminal, hold_id: Id) -> None:
         terminal.document(public(hold))
         return
     for line in dossier.lines(hold, clock.now()):
-        terminal.say(line, style="bold" if line.endswith(":") and not line.startswith(" ") else "")
+        terminal.ready(line, style="bold" if line.endswith(":") and not line.startswith(" ") else "")
     terminal.say()
     terminal.facts(
         [

@@ -81,8 +81,9 @@ def run(arguments: Sequence[str] | None = None) -> Exit | int:
         return Exit.WRONG
     except (KeyboardInterrupt, typer.Abort):
         return Exit.INTERRUPTED
-    except BrokenPipeError:
-        # or the interpreter would complain once more when it flushes
+    except (BrokenPipeError, SystemExit):
+        # Rich and Typer make the former into the latter, and of nothing else;
+        # stdout is closed here, or the interpreter would complain once more when it flushes
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.PIPE
     except Exception as error:  # noqa: BLE001 — no traceback reaches a person

@@ -8,6 +8,7 @@ lines; with --json one JSON document, or one line of JSON for each record. Whate
 from __future__ import annotations
 
 import json
+import re
 import sys
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -24,12 +25,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 UNBOUNDED = 100_000  # columns
+# white space that a list may fold; any other space is a character to be shown
+_FOLDED = re.compile(r"[ \t\n]+")
 STYLES = {
     **dict.fromkeys(("allow", "approved", "consumed", "low", "enabled"), "green"),
     **dict.fromkeys(("hold", "pending", "medium"), "yellow"),
     **dict.fromkeys(("deny", "rejected", "disabled", "high", "critical"), "red"),
     **dict.fromkeys(("expired", "withdrawn", "lapsed"), "dim"),
 }
+
+
+def brief(text: str, limit: int) -> str:
+    """One line for a list: white space folded, cut with an ellipsis. Never what a decision is made on."""
+    folded = _FOLDED.sub(" ", text[: limit * 8]).strip(" ")
+    return folded if len(folded) <= limit and len(text) <= limit * 8 else f"{folded[:limit]}…"
 
 
 class Terminal:
@@ -49,13 +58,17 @@ class Terminal:
         return config.load(self.path)
 
     def say(self, text: str = "", style: str = "") -> None:
-        """One line or more of the firewall's own words on stdout; nothing with --json."""
+        """One line or more on stdout; nothing with --json."""
+        self.ready(visible.visible(text), style)
+
+    def ready(self, shown: str, style: str = "") -> None:
+        """`say` for what is `visible` text already."""
         if not self.as_json:
-            self.out.print(Text(text, style=style))
+            self.out.print(Text(shown, style=style))
 
     def note(self, text: str, style: str = "dim") -> None:
         """A remark beside the data."""
-        self.err.print(Text(text, style=style))
+        self.err.print(Text(visible.visible(text), style=style))
 
     def document(self, content: Mapping[str, Any] | Sequence[Any]) -> None:
         """One JSON document on one line."""
