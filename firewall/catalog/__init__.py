@@ -7,10 +7,14 @@ from firewall.catalog.snapshot import (
     Function,
     Labels,
     Operator,
+    OperatorClass,
+    Policy,
     Relation,
     RelationKind,
     Snapshot,
     Trigger,
+    Type,
+    TypeKind,
 )
 
 __all__ = [
@@ -20,8 +24,12 @@ __all__ = [
     "Function",
     "Labels",
     "Operator",
+    "OperatorClass",
+    "Policy",
     "Relation",
     "RelationKind",
     "Snapshot",
     "Trigger",
+    "Type",
+    "TypeKind",
 ]

@@ -22,10 +22,14 @@ from firewall.catalog.snapshot import (
     ForeignKey,
     Function,
     Operator,
+    OperatorClass,
+    Policy,
     Relation,
     RelationKind,
     Snapshot,
     Trigger,
+    Type,
+    TypeKind,
 )
 from firewall.errors import CatalogError
 
@@ -55,6 +59,18 @@ VOLATILITIES: Final = {"i": "immutable", "s": "stable", "v": "volatile"}
 
 FUNCTION_KINDS: Final = {"f": "function", "p": "procedure", "a": "aggregate", "w": "window"}
 
+POLICY_COMMANDS: Final = {"*": "all", "r": "select", "a": "insert", "w": "update", "d": "delete"}
+
+TYPE_KINDS: Final = {
+    "b": TypeKind.BASE,
+    "c": TypeKind.COMPOSITE,
+    "d": TypeKind.DOMAIN,
+    "e": TypeKind.ENUM,
+    "r": TypeKind.RANGE,
+    "m": TypeKind.MULTIRANGE,
+    "p": TypeKind.PSEUDO,
+}
+
 Rows: TypeAlias = "list[asyncpg.Record]"
 
 
@@ -81,6 +97,12 @@ async def introspect(connection: asyncpg.Connection) -> Snapshot:
                     "functions": sql.functions(session["server_version"]),
                     "operators": sql.OPERATORS,
                     "casts": sql.CASTS,
+                    "checks": sql.CHECKS,
+                    "indexes": sql.INDEXES,
+                    "policies": sql.POLICIES,
+                    "types": sql.TYPES,
+                    "operator classes": sql.OPERATOR_CLASSES,
+                    "closed": sql.CLOSED,
                     "roles": sql.ROLES,
                 }.items()
             }
@@ -106,6 +128,12 @@ def _snapshot(session: asyncpg.Record, rows: Mapping[str, Rows]) -> Snapshot:
         search_path=tuple(s for s in session["search_path"] if not s.startswith("pg_temp_")),
         role=session["role"],
         casts=tuple(Cast(r["source"], r["target"], _function_name(r)) for r in rows["casts"]),
+        types=tuple(_type(row) for row in rows["types"]),
+        operator_classes=tuple(
+            OperatorClass(r["schema"], r["name"], r["type"], tuple(r["functions"]))
+            for r in rows["operator classes"]
+        ),
+        closed=tuple(row["schema"] for row in rows["closed"]),
     )
     return replace(snapshot, version=digest(snapshot))
 
@@ -141,6 +169,16 @@ def _relations(rows: Mapping[str, Rows]) -> tuple[Relation, ...]:
     for row in rows["foreign keys"]:
         if row["child"] in names:
             references[row["relation"]].append(_foreign_key(row, names, columns))
+    checks: defaultdict[int, list[str]] = defaultdict(list)
+    for row in rows["checks"]:
+        checks[row["relation"]].append(row["expression"])
+    indexes: defaultdict[int, list[str]] = defaultdict(list)
+    for row in rows["indexes"]:
+        indexes[row["relation"]].append(row["definition"])
+    policies: defaultdict[int, list[Policy]] = defaultdict(list)
+    for row in rows["policies"]:
+        policy = Policy(row["name"], POLICY_COMMANDS[row["command"]], row["using"], row["check"])
+        policies[row["relation"]].append(policy)
     return tuple(
         Relation(
             schema=row["schema"],
@@ -156,6 +194,9 @@ def _relations(rows: Mapping[str, Rows]) -> tuple[Relation, ...]:
             referenced_by=tuple(references[oid]) if oid in references else (),
             rows=row["rows"],
             comment=row["comment"],
+            checks=tuple(checks[oid]) if oid in checks else (),
+            indexes=tuple(indexes[oid]) if oid in indexes else (),
+            policies=tuple(policies[oid]) if oid in policies else (),
         )
         for row in rows["relations"]
         for oid in (row["oid"],)
@@ -196,6 +237,25 @@ def _function(row: asyncpg.Record) -> Function:
         kind=kind,
         returns=row["returns"],
         columns=tuple(result) if named else (),
+        settings=tuple(_setting(entry) for entry in row["settings"]),
+        takes=tuple(row["takes"]),
+        uses=tuple(row["uses"]),
+    )
+
+
+def _setting(entry: str) -> tuple[str, str]:
+    name, _, value = entry.partition("=")
+    return name, value
+
+
+def _type(row: asyncpg.Record) -> Type:
+    return Type(
+        schema=row["schema"],
+        name=row["name"],
+        kind=TYPE_KINDS[row["kind"]],
+        of=row["of"],
+        checks=tuple(row["checks"]),
+        functions=tuple(row["functions"]),
     )
 
 

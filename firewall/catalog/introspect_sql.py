@@ -83,6 +83,86 @@ WHERE r.rulename <> '_RETURN'
 ORDER BY r.ev_class, r.rulename
 """
 
+# the expression of a partition key is a list where there are several; it stands as well after SELECT
+CHECKS = """
+SELECT k.conrelid AS relation, pg_catalog.pg_get_expr(k.conbin, k.conrelid) AS expression
+FROM pg_catalog.pg_constraint AS k
+WHERE k.contype = 'c' AND k.conrelid <> 0
+UNION ALL
+SELECT p.partrelid, pg_catalog.pg_get_expr(p.partexprs, p.partrelid)
+FROM pg_catalog.pg_partitioned_table AS p
+WHERE p.partexprs IS NOT NULL
+ORDER BY 1, 2
+"""
+
+INDEXES = """
+SELECT i.indrelid AS relation, pg_catalog.pg_get_indexdef(i.indexrelid) AS definition
+FROM pg_catalog.pg_index AS i
+WHERE i.indexprs IS NOT NULL OR i.indpred IS NOT NULL OR EXISTS (
+    SELECT FROM pg_catalog.unnest(i.indclass) AS c (oid) WHERE c.oid >= 16384
+)
+ORDER BY i.indrelid, i.indexrelid
+"""
+
+POLICIES = """
+SELECT p.polrelid AS relation, p.polname::pg_catalog.text AS name, p.polcmd::pg_catalog.text AS command,
+       COALESCE(pg_catalog.pg_get_expr(p.polqual, p.polrelid), '') AS "using",
+       COALESCE(pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid), '') AS "check"
+FROM pg_catalog.pg_policy AS p
+JOIN pg_catalog.pg_class AS c ON c.oid = p.polrelid AND c.relrowsecurity
+ORDER BY p.polrelid, p.polname
+"""
+
+TYPES = """
+SELECT n.nspname::pg_catalog.text AS schema, t.typname::pg_catalog.text AS name,
+       t.typtype::pg_catalog.text AS kind,
+       COALESCE(CASE t.typtype WHEN 'd' THEN pg_catalog.format_type(t.typbasetype, NULL)
+                               WHEN 'r' THEN pg_catalog.format_type(r.rngsubtype, NULL) END, '') AS "of",
+       ARRAY(SELECT pg_catalog.pg_get_expr(k.conbin, 0) FROM pg_catalog.pg_constraint AS k
+             WHERE k.contypid = t.oid AND k.contype = 'c' ORDER BY k.conname) AS checks,
+       ARRAY(SELECT fn.nspname::pg_catalog.text || '.' || f.proname::pg_catalog.text
+             FROM pg_catalog.pg_proc AS f
+             JOIN pg_catalog.pg_namespace AS fn
+                 ON fn.oid = f.pronamespace AND fn.nspname <> 'pg_catalog'
+             WHERE f.oid IN (t.typinput, t.typoutput, t.typreceive, t.typsend, t.typmodin, t.typmodout,
+                             r.rngcanonical, r.rngsubdiff)
+             ORDER BY 1) AS functions
+FROM pg_catalog.pg_type AS t
+JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace AND n.nspname <> 'pg_catalog'
+ AND NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_toast')
+ AND NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_temp_')
+LEFT JOIN pg_catalog.pg_range AS r ON r.rngtypid = t.oid
+WHERE t.typtype <> 'c' AND NOT (t.typelem <> 0 AND t.typlen = -1 AND t.typtype = 'b')
+ORDER BY 1, 2
+"""
+
+OPERATOR_CLASSES = """
+SELECT n.nspname::pg_catalog.text AS schema, c.opcname::pg_catalog.text AS name,
+       pg_catalog.format_type(c.opcintype, NULL) AS type,
+       ARRAY(SELECT DISTINCT fn.nspname::pg_catalog.text || '.' || f.proname::pg_catalog.text
+             FROM pg_catalog.pg_proc AS f
+             JOIN pg_catalog.pg_namespace AS fn
+                 ON fn.oid = f.pronamespace AND fn.nspname <> 'pg_catalog'
+             WHERE f.oid IN (SELECT p.amproc FROM pg_catalog.pg_amproc AS p
+                             WHERE p.amprocfamily = c.opcfamily)
+                OR f.oid IN (SELECT o.oprcode FROM pg_catalog.pg_amop AS a
+                             JOIN pg_catalog.pg_operator AS o ON o.oid = a.amopopr
+                             WHERE a.amopfamily = c.opcfamily)
+             ORDER BY 1) AS functions
+FROM pg_catalog.pg_opclass AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.opcnamespace
+WHERE c.oid >= 16384
+ORDER BY 1, 2, 3
+"""
+
+CLOSED = """
+SELECT n.nspname::pg_catalog.text AS schema FROM pg_catalog.pg_namespace AS n
+WHERE NOT pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+  AND NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_toast')
+  AND NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_temp_')
+ORDER BY 1
+"""
+
 FOREIGN_KEYS = """
 SELECT k.confrelid AS relation, k.conrelid AS child, k.conkey AS columns,
        k.confdeltype::pg_catalog.text AS on_delete, k.confupdtype::pg_catalog.text AS on_update
@@ -99,7 +179,23 @@ SELECT n.nspname::pg_catalog.text AS schema, p.proname::pg_catalog.text AS name,
        p.prosecdef AS security_definer, p.prokind::pg_catalog.text AS kind,
        COALESCE(pg_catalog.pg_get_function_result(p.oid), '') AS returns,
        p.proargmodes::pg_catalog.text[] AS modes, p.proargnames AS names,
-       CASE WHEN l.lanname IN ('sql', 'plpgsql') THEN {body} ELSE '' END AS body
+       COALESCE(p.proconfig, '{{}}') AS settings,
+       CASE WHEN n.nspname = 'pg_catalog' THEN '{{}}' ELSE ARRAY(
+           SELECT pg_catalog.format_type(t.oid, NULL) FROM pg_catalog.unnest(p.proargtypes) AS t (oid)
+           WHERE t.oid >= 16384
+       ) END AS takes,
+       CASE WHEN p.prokind <> 'a' OR n.nspname = 'pg_catalog' THEN '{{}}' ELSE ARRAY(
+           SELECT un.nspname::pg_catalog.text || '.' || u.proname::pg_catalog.text
+           FROM pg_catalog.pg_aggregate AS a
+           CROSS JOIN LATERAL (VALUES (a.aggtransfn), (a.aggfinalfn), (a.aggcombinefn), (a.aggserialfn),
+               (a.aggdeserialfn), (a.aggmtransfn), (a.aggminvtransfn), (a.aggmfinalfn)) AS parts (oid)
+           JOIN pg_catalog.pg_proc AS u ON u.oid = parts.oid
+           JOIN pg_catalog.pg_namespace AS un ON un.oid = u.pronamespace
+           WHERE a.aggfnoid = p.oid
+       ) END AS uses,
+       CASE WHEN l.lanname IN ('sql', 'plpgsql') THEN {body}
+            WHEN l.lanname = 'internal' AND n.nspname <> 'pg_catalog' THEN p.prosrc
+            ELSE '' END AS body
 FROM pg_catalog.pg_proc AS p
 JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
 JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang

@@ -19,9 +19,12 @@ from firewall.catalog.snapshot import (
     ForeignKey,
     Function,
     Operator,
+    OperatorClass,
+    Policy,
     Relation,
     Snapshot,
     Trigger,
+    Type,
 )
 from firewall.errors import CatalogError
 
@@ -74,5 +77,8 @@ def _plain(thing: Any) -> dict[str, Any]:
 
 _MEMBERS: Final = {
     kind: tuple((f.name, None if f.default is MISSING else f.default) for f in fields(kind))
-    for kind in (Snapshot, Relation, Column, Trigger, ForeignKey, Function, Operator, Cast)
+    for kind in (
+        *(Snapshot, Relation, Column, Trigger, ForeignKey, Policy),
+        *(Function, Operator, OperatorClass, Cast, Type),
+    )
 }

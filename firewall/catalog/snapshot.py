@@ -23,6 +23,18 @@ class RelationKind(StrEnum):
     INDEX = "index"
 
 
+class TypeKind(StrEnum):
+    """pg_type.typtype, in words (manual 52.64)."""
+
+    BASE = "base type"
+    COMPOSITE = "composite type"
+    DOMAIN = "domain"
+    ENUM = "enum"
+    RANGE = "range"
+    MULTIRANGE = "multirange"
+    PSEUDO = "pseudo-type"
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column; `type` as format_type prints it; `number` is pg_attribute.attnum."""
@@ -56,8 +68,26 @@ class ForeignKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Policy:
+    """A row-level-security policy. `command` is all, select, insert, update or delete; the rest expressions.
+
+    `check` is empty where `using` serves for both.
+    """
+
+    name: str
+    command: str
+    using: str = ""
+    check: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Relation:
-    """One relation. `definition` is the query of a view; `children` inherit from it or are partitions."""
+    """One relation. `definition` is the query of a view; `children` inherit from it or are partitions.
+
+    checks: what is computed of every row that is written: CHECK constraints and partition keys.
+    indexes: CREATE INDEX texts of those that compute something: expressions, predicates, operator classes
+        outside pg_catalog. policies: empty unless row-level security is on.
+    """
 
     schema: str
     name: str
@@ -72,6 +102,9 @@ class Relation:
     referenced_by: tuple[ForeignKey, ...] = ()
     rows: float = -1.0  # pg_class.reltuples: -1 is never analysed
     comment: str = ""
+    checks: tuple[str, ...] = ()
+    indexes: tuple[str, ...] = ()
+    policies: tuple[Policy, ...] = ()
 
     @property
     def qualified(self) -> str:
@@ -80,7 +113,12 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """One function, procedure or aggregate. `volatility` is immutable, stable or volatile."""
+    """One function, procedure or aggregate. `volatility` is immutable, stable or volatile.
+
+    settings: its SET clauses, name and value as pg_proc.proconfig keeps them.
+    takes: the types of its arguments, as format_type prints them; only those that a user made.
+    uses: the functions that an aggregate is made of, `schema.function`.
+    """
 
     schema: str
     name: str
@@ -89,10 +127,13 @@ class Function:
     arguments: int  # how many it takes at most; -1 is variadic
     required: int  # how many it takes at least
     security_definer: bool = False
-    body: str = ""  # SQL and PL/pgSQL only
+    body: str = ""  # SQL and PL/pgSQL; the C name of an internal one outside pg_catalog
     kind: str = "function"  # function, procedure, aggregate, window
     returns: str = ""
     columns: tuple[str, ...] = ()  # names of OUT and TABLE arguments, which are the result's columns
+    settings: tuple[tuple[str, str], ...] = ()
+    takes: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
 
     @property
     def qualified(self) -> str:
@@ -117,12 +158,39 @@ class Cast:
     function: str
 
 
+@dataclass(frozen=True, slots=True)
+class Type:
+    """A type outside pg_catalog that is neither an array nor the row type of a relation.
+
+    of: what a domain or range is made of, as format_type prints it. checks: a domain's CHECK expressions.
+    functions: outside pg_catalog, `schema.function`: input and output, a range's canonical form and the like.
+    """
+
+    schema: str
+    name: str
+    kind: TypeKind
+    of: str = ""
+    checks: tuple[str, ...] = ()
+    functions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorClass:
+    """How an index, ORDER BY or GROUP BY compares values of `type`, where somebody's own functions do it."""
+
+    schema: str
+    name: str
+    type: str  # as format_type prints it
+    functions: tuple[str, ...]  # `schema.function`, support functions and those behind its operators
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """Everything known of one database. `version` is a digest of the content, equal for equal catalogs.
 
     pg_catalog's functions are in `functions` with the rest; its relations in `relations` likewise.
     `search_path` is what a fresh session of the firewall's own login has, resolved (`$user` included).
+    `closed` are schemas on which that login has no USAGE: Postgres passes over them in any search_path.
     """
 
     version: str
@@ -135,6 +203,9 @@ class Snapshot:
     search_path: tuple[str, ...] = ("pg_catalog", "public")
     role: str = ""
     casts: tuple[Cast, ...] = ()
+    types: tuple[Type, ...] = ()
+    operator_classes: tuple[OperatorClass, ...] = ()
+    closed: tuple[str, ...] = ()
 
     def __getstate__(self) -> dict[str, object]:
         """What a worker process is sent: the fields, without the indexes that are made on first use."""
@@ -155,6 +226,25 @@ class Snapshot:
         for function in self.functions:
             found.setdefault(function.name, []).append(function)
         return {name: tuple(candidates) for name, candidates in found.items()}
+
+    @cached_property
+    def types_by_name(self) -> dict[str, tuple[Type, ...]]:
+        """Bare type name → every type of that name in any schema."""
+        found: dict[str, list[Type]] = {}
+        for kind in self.types:
+            found.setdefault(kind.name, []).append(kind)
+        return {name: tuple(candidates) for name, candidates in found.items()}
+
+    @cached_property
+    def run_by_type(self) -> dict[str, tuple[str, ...]]:
+        """Type, as format_type prints it → functions that casting or comparing its values can run."""
+        found: dict[str, dict[str, None]] = {}
+        for cast in self.casts:
+            for side in (cast.source, cast.target):
+                found.setdefault(side, {})[cast.function] = None
+        for of in self.operator_classes:
+            found.setdefault(of.type, {}).update(dict.fromkeys(of.functions))
+        return {name: tuple(functions) for name, functions in found.items()}
 
     def relation(self, qualified: str) -> Relation | None:
         """The relation called `schema.name`, or None."""

@@ -9,7 +9,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from firewall.sql import calls, columns, grammar, opened, queries, reviewed, sessions, utility, writes
+from firewall.sql import (
+    calls,
+    columns,
+    functions,
+    grammar,
+    opened,
+    queries,
+    reviewed,
+    sessions,
+    utility,
+    writes,
+)
 from firewall.sql.analysis import Analysis, Effect, GrammarError, Kind, Statement, unknown
 from firewall.sql.names import Scope
 from firewall.sql.walk import TooLarge, Walk
@@ -78,7 +89,9 @@ def _statements(parsed: tuple[Parsed, ...], snapshot: Snapshot, facts: Facts) ->
     after = facts
     for one in parsed:
         walk = Walk(snapshot, HANDLERS, after, sql=one.sql)
-        walk.visit(one.kind, one.tree, Scope(path=after.search_path, temporary=after.temporary))
+        scope = Scope(path=after.search_path, temporary=after.temporary)
+        functions.everywhere(walk, scope)
+        walk.visit(one.kind, one.tree, scope)
         output = columns.narrow(walk, one, after)
         effects = walk.collected()
         if any(_loses_names(effect, walk.missing) for effect in effects):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import postgast
@@ -15,6 +16,8 @@ import postgast
 from firewall.sql import grammar
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from firewall.catalog.snapshot import Function
     from firewall.sql.names import Scope
     from firewall.sql.walk import Walk
@@ -38,6 +41,7 @@ _QUOTE = "$walked$"
 _TRIGGER_VARIABLES = ("new", "old")
 _MAX_TRIES = 24
 _UNDECLARED = re.compile(r'"(?P<name>[a-z_]\w*)" is not a known variable')
+_BORROWED = re.compile(r"(?P<name>.*)%(?P<what>rowtype|type)(\[\])*", re.IGNORECASE | re.DOTALL)
 _DYNAMIC = re.compile(r"\b(execute|commit|rollback)\b", re.IGNORECASE)
 
 
@@ -45,74 +49,76 @@ def walk_body(walk: Walk, function: Function, scope: Scope) -> bool:
     """Walk the function's body; false when it cannot be understood whole."""
     if not function.body or len(function.body) > _MAX_BODY:
         return False
-    match function.language:
+    statements = _statements(function.language, function.body, function.returns)
+    for kind, tree in statements or ():
+        walk.visit(kind, tree, scope)
+    return statements is not None
+
+
+@lru_cache(maxsize=512)
+def _statements(language: str, body: str, returns: str) -> tuple[tuple[str, dict[str, Any]], ...] | None:
+    """The statements of a body, expressions and declared types as SELECT; None if any is not understood."""
+    match language:
         case "sql":
-            return _sql(walk, function.body, scope)
+            found = _sql(body)
         case "plpgsql":
-            return _plpgsql(walk, function, scope)
+            found = _plpgsql(body, returns)
         case _:
-            return False
+            return None
+    if found is None or any(kind not in _WALKED for kind, _ in found):
+        return None
+    return tuple(found)
 
 
-def _sql(walk: Walk, body: str, scope: Scope) -> bool:
-    if _ATOMIC.match(body):
-        parsed = grammar.parse(f"CREATE FUNCTION f() RETURNS void {body}")
-        if not isinstance(parsed, tuple) or len(parsed) != 1 or "sql_body" not in parsed[0].tree:
-            return False
-        return _nodes(walk, parsed[0].tree["sql_body"], scope)
-    parsed = grammar.parse(body)
-    if not isinstance(parsed, tuple) or any(statement.kind not in _WALKED for statement in parsed):
-        return False
-    for statement in parsed:
-        walk.visit(statement.kind, statement.tree, scope)
-    return True
+def _sql(body: str) -> list[tuple[str, dict[str, Any]]] | None:
+    if not _ATOMIC.match(body):
+        parsed = grammar.parse(body)
+        return [(one.kind, one.tree) for one in parsed] if isinstance(parsed, tuple) else None
+    parsed = grammar.parse(f"CREATE FUNCTION f() RETURNS void {body}")
+    if not isinstance(parsed, tuple) or len(parsed) != 1 or "sql_body" not in parsed[0].tree:
+        return None
+    return list(_nodes(parsed[0].tree["sql_body"]))
 
 
-def _nodes(walk: Walk, node: Any, scope: Scope) -> bool:
+def _nodes(node: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     if "List" in node:
-        return all(_nodes(walk, item, scope) for item in node["List"].get("items", ()))
-    ((kind, tree),) = node.items()
-    if kind not in _WALKED:
-        return False
-    walk.visit(kind, tree, scope)
-    return True
+        for item in node["List"].get("items", ()):
+            yield from _nodes(item)
+    else:
+        yield from node.items()
 
 
-def _plpgsql(walk: Walk, function: Function, scope: Scope) -> bool:
-    if _DYNAMIC.search(function.body):
+def _plpgsql(body: str, returns: str) -> list[tuple[str, dict[str, Any]]] | None:
+    if _DYNAMIC.search(body):
         # also where the word is only a name: for these the parser's dump is not taken on trust
-        return False
-    parsed = _parse_plpgsql(function)
+        return None
+    parsed = _parse_plpgsql(body, returns)
     if parsed is None:
-        return False
+        return None
     queries: list[str] = []
-    if not _gather(parsed, queries):
-        return False
-    trees: list[grammar.Parsed] = []
+    if not _gather(parsed, body, queries):
+        return None
+    found: list[tuple[str, dict[str, Any]]] = []
     for query in queries:
         statements = grammar.parse(query)
-        if not isinstance(statements, tuple) or any(
-            statement.kind not in _WALKED for statement in statements
-        ):
-            return False
-        trees += statements
-    for tree in trees:
-        walk.visit(tree.kind, tree.tree, scope)
-    return True
+        if not isinstance(statements, tuple):
+            return None
+        found += [(one.kind, one.tree) for one in statements]
+    return found
 
 
-def _parse_plpgsql(function: Function) -> Any:
+def _parse_plpgsql(source: str, kind: str) -> Any:
     """The parser's dump of the body, or None.
 
     The body stands as a block inside one that declares what the body may use without declaring it: a
     trigger's rows, and parameters, whose names the parser's complaints tell.
     """
-    if _QUOTE in function.body:
+    if _QUOTE in source:
         return None
-    setof = "setof " if function.returns.lower().startswith(("setof", "table")) else ""
-    returns = "void" if function.returns in {"", "void"} else "record"
+    setof = "setof " if kind.lower().startswith(("setof", "table")) else ""
+    returns = "void" if kind in {"", "void"} else "record"
     declared = dict.fromkeys(_TRIGGER_VARIABLES, "record")
-    body = function.body.strip().removesuffix(";")
+    body = source.strip().removesuffix(";")
     for _ in range(_MAX_TRIES):
         variables = "".join(f"{name} {kind}; " for name, kind in declared.items())
         text = (
@@ -138,21 +144,51 @@ def _parse_plpgsql(function: Function) -> Any:
     return None
 
 
-def _gather(node: Any, queries: list[str]) -> bool:
-    """Collect every expression as a statement; false at anything that is not understood."""
+def _gather(node: Any, body: str, queries: list[str]) -> bool:
+    """Collect every expression and every type as a statement; false at anything that is not understood."""
     if isinstance(node, list):
-        return all(_gather(item, queries) for item in node)
+        return all(_gather(item, body, queries) for item in node)
     if not isinstance(node, dict):
         return True
     for key, value in node.items():
-        if key == "PLpgSQL_expr":
-            query = _query(value)
-            if query is None:
+        match key:
+            case "PLpgSQL_expr":
+                query = _query(value)
+            case "PLpgSQL_type":
+                query = _cast(str(value.get("typname", "")))
+            case "PLpgSQL_rec":
+                query = _record(str(value.get("refname", "")), body)
+            case _ if _understood(key) and _gather(value, body, queries):
+                continue
+            case _:
                 return False
-            queries.append(query)
-        elif not _understood(key) or not _gather(value, queries):
+        if query is None:
             return False
+        queries.append(query)
     return True
+
+
+def _cast(typename: str) -> str:
+    """A statement that touches the type; the row type of a relation where one of its columns is meant."""
+    relation = _BORROWED.fullmatch(typename)
+    if relation is None:
+        return f"SELECT NULL::{typename}"
+    name, _, _ = relation["name"].rpartition(".") if relation["what"].lower() == "type" else ("", "", "")
+    return f"SELECT NULL::{name or relation['name']}"
+
+
+def _record(name: str, body: str) -> str | None:
+    """Where it does not know a variable's type the dump leaves out type and default: the body has them.
+
+    A record without a declaration in the body is one of those that were declared around it.
+    """
+    declaration = rf"\b{re.escape(name)}\s+(?:constant\s+)?([\w.\"]+)\s*(;|:=|=|default\b)?"
+    declared = re.findall(declaration, body, re.IGNORECASE)
+    types = [(kind, end) for kind, end in declared if end]
+    if any(end != ";" for _, end in types):
+        return None
+    kinds = {kind for kind, _ in types if kind.lower() != "record"}
+    return " ; ".join(["SELECT 1", *(_cast(kind) for kind in sorted(kinds))])
 
 
 def _understood(key: str) -> bool:

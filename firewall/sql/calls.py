@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from firewall.sql import bodies, reviewed
+from firewall.sql import reviewed
 from firewall.sql.analysis import Kind, ObjectType
-from firewall.sql.grammar import strings, words
+from firewall.sql.functions import type_name, user_function
+from firewall.sql.grammar import strings
 from firewall.sql.names import Name, find_functions, find_relations, of_strings, path_of
-from firewall.sql.walk import MAX_BODIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,20 +17,6 @@ if TYPE_CHECKING:
     from firewall.catalog.snapshot import Function
     from firewall.sql.names import Scope
     from firewall.sql.walk import Handler, Walk
-
-# Types of pg_catalog that queries name without a schema and that the grammar does not qualify itself.
-_BUILT_IN_TYPES = words(
-    """
-    text bytea uuid json jsonb date oid name regclass regproc regprocedure regtype regrole
-    regnamespace regoper regoperator regconfig regdictionary regcollation inet cidr macaddr macaddr8
-    money point line lseg box path polygon circle tsvector tsquery xml int2 int4 int8 float4 float8
-    numeric bool varchar bpchar char timestamp timestamptz time timetz interval bit varbit int4range
-    int8range numrange tsrange tstzrange daterange int4multirange int8multirange nummultirange
-    tsmultirange tstzmultirange datemultirange record void anyelement anyarray anynonarray refcursor
-    cstring xid xid8 cid tid pg_lsn pg_snapshot txid_snapshot jsonpath int2vector oidvector aclitem
-    unknown trigger event_trigger internal pg_node_tree serial bigserial smallserial
-    """
-)
 
 
 def _call(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
@@ -146,29 +132,6 @@ def _sequence(walk: Walk, arguments: list[Any], scope: Scope) -> None:
         walk.effect(Kind.UPDATE, qualified, scope)
 
 
-def user_function(walk: Walk, function: Function, scope: Scope) -> None:
-    """What a function outside pg_catalog does: its body, or `execute` where that cannot be told."""
-    if reviewed.danger(function.name) is not None and function.language not in {"sql", "plpgsql"}:
-        kind = reviewed.danger(function.name)
-        assert kind is not None
-        walk.effect(kind, function.qualified, scope, ObjectType.FUNCTION)
-    if function.language == "c" and function.volatility == "immutable":
-        return  # made by a superuser, and promised to look at nothing but its arguments
-    if not walk.enter(f"function {function.qualified} {function.body}"):
-        return
-    within = replace(
-        scope,
-        path=None,
-        temporary=walk.after.temporary,
-        ctes=frozenset(),
-        printed=False,
-        via=scope.via if scope.via.startswith("trigger ") else f"function {function.qualified}",
-        depth=scope.depth + 1,
-    )
-    if within.depth > MAX_BODIES or not bodies.walk_body(walk, function, within):
-        walk.effect(Kind.EXECUTE, function.qualified, scope, ObjectType.FUNCTION)
-
-
 def _operator(walk: Walk, parts: tuple[str, ...], scope: Scope) -> None:
     """An operator of the catalog outside pg_catalog: any of its name that the path lets be meant."""
     name = of_strings(parts)
@@ -223,19 +186,6 @@ def _equality(kind: str) -> Handler:
     return handler
 
 
-def _type(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
-    """A cast to a type of the database's own runs whatever its checks and casts are made of."""
-    walk.values(node.get("typmods"), scope)
-    name = of_strings(strings(node.get("names")))
-    if node.get("pct_type") or name.schema == "pg_catalog":
-        return
-    if not name.schema and name.name.lstrip("_") in _BUILT_IN_TYPES:
-        return
-    if find_relations(name, scope, walk.snapshot).relations:
-        return  # a row type
-    walk.effect(Kind.EXECUTE, str(name), scope, ObjectType.TYPE)
-
-
 def _attribute(walk: Walk, parts: tuple[str, ...], scope: Scope) -> None:
     """`x.f` may be the call f(x) (manual 8.16.5), of an own function or a dangerous built-in."""
     for part in parts:
@@ -269,7 +219,7 @@ HANDLERS: Mapping[str, Handler] = {
     "SortBy": _sort,
     "JoinExpr": _equality("JoinExpr"),
     "CaseExpr": _equality("CaseExpr"),
-    "TypeName": _type,
+    "TypeName": type_name,
     "ColumnRef": _column,
     "A_Indirection": _indirection,
     "CollateClause": _collate,

@@ -135,6 +135,15 @@ def parse(sql: str) -> tuple[Parsed, ...] | GrammarError | TooHard:
     return tuple(_statement(text, raw_statement) for raw_statement in statements)
 
 
+@lru_cache(maxsize=512)
+def kept(sql: str) -> tuple[Parsed, ...] | GrammarError | TooHard:
+    """`parse`, remembered: for the catalog's views and expressions, which are walked again and again.
+
+    Nobody changes a tree.
+    """
+    return parse(sql)
+
+
 def _statement(text: bytes, raw: dict[str, Any]) -> Parsed:
     start = raw.get("stmt_location", 0)
     end = start + raw["stmt_len"] if raw.get("stmt_len") else len(text)

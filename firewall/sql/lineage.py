@@ -18,6 +18,7 @@ from firewall.sql.lineage_agree import identifier, parse
 from firewall.sql.lineage_query import Queries
 from firewall.sql.lineage_relations import Relations, Shape
 from firewall.sql.lineage_scope import Doubt, Field, renamed, union
+from firewall.sql.names import Scope, path_of
 
 if TYPE_CHECKING:
     from firewall.catalog.snapshot import Snapshot
@@ -48,9 +49,9 @@ def trace(sql: str, snapshot: Snapshot, facts: Facts) -> Lineage | None:
     if not facts.lexing_safe:
         return None
     try:
-        queries = Queries(
-            _relations(snapshot), facts.search_path, facts.temporary, facts.database or snapshot.database
-        )
+        path = None if facts.search_path is None else path_of(Scope(facts.search_path), snapshot)
+        database = facts.database or snapshot.database
+        queries = Queries(_relations(snapshot), path, facts.temporary, database)
         fields = _fields(queries, parse(sql))
     except (Doubt, RecursionError):
         return None

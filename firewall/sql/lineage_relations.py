@@ -7,15 +7,16 @@ is itself and whatever its query reads. Views are traced once for each snapshot 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from firewall.catalog.snapshot import RelationKind
+from firewall.sql import grammar
 from firewall.sql.lineage_scope import NOTHING, Doubt, Field, Sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from firewall.catalog.snapshot import Function, Relation, Snapshot
+    from firewall.catalog.snapshot import Column, Function, Relation, Snapshot
 
 VIEWS = frozenset({RelationKind.VIEW, RelationKind.MATERIALIZED})
 
@@ -98,13 +99,15 @@ class Relations:
 
     def _table(self, relation: Relation) -> Shape:
         tables = list(_descendants(relation, self.snapshot))
+        own = {column.name for column in relation.columns}
         fields = tuple(
             Field(
                 column.name,
                 frozenset(
-                    (table.qualified, column.name)
+                    (table.qualified, name)
                     for table in tables
-                    if table is relation or any(c.name == column.name for c in table.columns)
+                    for name in {column.name, *_generated_from(column, own)}
+                    if table is relation or any(c.name == name for c in table.columns)
                 ),
             )
             for column in relation.columns
@@ -120,6 +123,27 @@ class Relations:
             for column, field in zip(relation.columns, body.fields, strict=True)
         )
         return Shape(fields, body.conditions, body.relations | {relation.qualified})
+
+
+def _generated_from(column: Column, own: set[str]) -> frozenset[str]:
+    """The columns of the same row that a generated column is computed from; a default looks at none."""
+    if not column.default:
+        return frozenset()
+    parsed = grammar.kept(f"SELECT {column.default}")
+    if not isinstance(parsed, tuple):
+        return frozenset(own)
+    named = _names(parsed[0].tree)
+    return frozenset(own if "" in named else named & own)
+
+
+def _names(node: Any) -> set[str]:
+    """The columns named in an expression; an empty name is a whole row."""
+    if isinstance(node, list):
+        return {name for part in node for name in _names(part)}
+    if not isinstance(node, dict):
+        return set()
+    found = set(grammar.strings(node["ColumnRef"].get("fields"))) if "ColumnRef" in node else set()
+    return found | {name for part in node.values() for name in _names(part)}
 
 
 def _descendants(relation: Relation, snapshot: Snapshot) -> Iterable[Relation]:

@@ -22,6 +22,8 @@ class Scope:
 
     ctes: names of WITH queries in scope. path: as in Facts; None is any schema. temporary: as in Facts.
     via: what set it off, if the text itself does not name it. depth: how many bodies this one stands in.
+    every: all schemas of the path count, not the first that has the name, as some may be closed to whoever
+    runs it.
     printed: inside a definition that Postgres printed under an empty path (views, rules, defaults), so that a
     name without a schema is one of pg_catalog's where there is such a one.
     """
@@ -32,6 +34,7 @@ class Scope:
     via: str = ""
     depth: int = 0
     printed: bool = False
+    every: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,11 @@ def path_of(scope: Scope, snapshot: Snapshot) -> tuple[str, ...]:
     """The schemas to look in, in order, `pg_catalog` included; all of them when the path is unknown."""
     if scope.path is None:
         return ("pg_catalog", *(schema for schema in snapshot.by_name if schema != "pg_catalog"))
-    return scope.path if "pg_catalog" in scope.path else ("pg_catalog", *scope.path)
+    path = scope.path if "pg_catalog" in scope.path else ("pg_catalog", *scope.path)
+    if scope.every or not snapshot.closed:
+        return path
+    # the path is known, so the role is that of the login: Postgres passes over what is closed to it
+    return tuple(schema for schema in path if schema not in snapshot.closed)
 
 
 def _system(schema: str, name: str) -> Relation:
@@ -98,7 +105,7 @@ def find_relations(name: Name, scope: Scope, snapshot: Snapshot) -> Found:
             relation = _system(schema, name.name)
         if relation is not None:
             found.append(relation)
-            if scope.path is not None or (scope.printed and schema == "pg_catalog"):
+            if (scope.path is not None and not scope.every) or (scope.printed and schema == "pg_catalog"):
                 break
     return Found(tuple(found), temporary)
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from firewall.catalog.snapshot import RelationKind
-from firewall.sql import grammar
+from firewall.sql import attached, grammar
 from firewall.sql.analysis import Kind, ObjectType
-from firewall.sql.names import SYSTEM_SCHEMAS, Name, of_range_var
+from firewall.sql.names import Name, of_range_var
+from firewall.sql.reviewed import SYSTEM_SCHEMAS
 from firewall.sql.walk import MAX_BODIES
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ def read_relation(
 ) -> None:
     """A read of the relation, of what its view is made of, and of what inherits from it."""
     walk.read(relation, scope, columns)
+    attached.on_read(walk, relation, scope)
     if relation.kind is RelationKind.FOREIGN:
         walk.effect(Kind.SERVER_IO, relation.qualified, scope)
     if relation.kind in {RelationKind.VIEW, RelationKind.MATERIALIZED}:
@@ -151,13 +153,14 @@ def view_body(walk: Walk, view: Relation, scope: Scope) -> None:
     within = replace(
         scope,
         path=None,
+        every=False,
         temporary=frozenset(),
         ctes=frozenset(),
         via=via,
         printed=True,
         depth=scope.depth + 1,
     )
-    parsed = grammar.parse(view.definition) if within.depth <= MAX_BODIES else ()
+    parsed = grammar.kept(view.definition) if within.depth <= MAX_BODIES else ()
     if not isinstance(parsed, tuple) or len(parsed) != 1 or parsed[0].kind != "SelectStmt":
         reason = f"the definition of view `{view.qualified}` cannot be read"
         walk.unknown(reason, view.qualified, within, ObjectType.RELATION)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from firewall.sql import grammar
+from firewall.sql import attached, grammar
 from firewall.sql.analysis import Kind, ObjectType
 from firewall.sql.names import Name, find_relations, of_range_var, of_strings
-from firewall.sql.queries import made, redefined
+from firewall.sql.queries import made, redefined, view_body
 from firewall.sql.writes import written
 
 if TYPE_CHECKING:
@@ -315,6 +315,8 @@ def _alter_table(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
             case _:
                 pass
     walk.effect(Kind.ALTER, qualified, scope)
+    for relation in find_relations(name, scope, walk.snapshot).relations:
+        attached.rebuild(walk, relation, scope)
     redefined(walk, name)
     walk.children("AlterTableStmt", node, scope, without=_STRUCTURE)
 
@@ -365,6 +367,8 @@ def _vacuum(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
     for name in names:
         if name:
             walk.effect(Kind.MAINTENANCE, resolved(walk, of_range_var(name), scope), scope)
+            for relation in find_relations(of_range_var(name), scope, walk.snapshot).relations:
+                attached.rebuild(walk, relation, scope)
     if not names:
         walk.effect(Kind.MAINTENANCE, "vacuum_stmt", scope, ObjectType.STATEMENT)
 
@@ -372,6 +376,26 @@ def _vacuum(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
 def _refresh(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
     for relation in walk.relations(of_range_var(node["relation"]), scope):
         walk.effect(Kind.MAINTENANCE, relation.qualified, scope)
+        # what the view reads goes into the view, which has its labels; but what it runs, runs
+        computed = type(walk)(walk.snapshot, walk.handlers, walk.after, sql=walk.sql, entered=walk.entered)
+        view_body(computed, relation, scope)
+        walk.nodes += computed.nodes
+        walk.effects |= computed.effects
+        walk.opaque = walk.opaque or computed.opaque
+        attached.rebuild(walk, relation, scope)
+
+
+def _rebuild(kind: str) -> Handler:
+    """REINDEX and CLUSTER compute again what indexes hold."""
+
+    def handler(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
+        by_row(walk, kind, node, scope)
+        for relation in find_relations(
+            of_range_var(node.get("relation", {})), scope, walk.snapshot
+        ).relations:
+            attached.rebuild(walk, relation, scope)
+
+    return handler
 
 
 def _schema(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
@@ -408,6 +432,8 @@ HANDLERS: Mapping[str, Handler] = {
     "LockStmt": _lock,
     "VacuumStmt": _vacuum,
     "RefreshMatViewStmt": _refresh,
+    "ReindexStmt": _rebuild("ReindexStmt"),
+    "ClusterStmt": _rebuild("ClusterStmt"),
     "CreateSchemaStmt": _schema,
     "GrantStmt": _grant,
     "GrantRoleStmt": _grant_role,

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from firewall.catalog.snapshot import RelationKind
-from firewall.sql import grammar
+from firewall.sql import attached, grammar
 from firewall.sql.analysis import Kind, ObjectType
-from firewall.sql.calls import user_function
-from firewall.sql.names import SYSTEM_SCHEMAS, Name, Scope, find_functions, of_range_var
+from firewall.sql.names import Scope, of_range_var
 from firewall.sql.queries import behind, view_body, with_clause
+from firewall.sql.reviewed import SYSTEM_SCHEMAS
 from firewall.sql.walk import MAX_BODIES
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def write(
 
 def _through_view(walk: Walk, view: Relation, kind: Kind, scope: Scope) -> None:
     """A view without INSTEAD OF is written through to what it is made of: any of it, at worst."""
-    parsed = grammar.parse(view.definition)
+    parsed = grammar.kept(view.definition)
     view_body(walk, view, scope)
     if not isinstance(parsed, tuple) or len(parsed) != 1 or parsed[0].kind != "SelectStmt":
         return
@@ -98,12 +98,11 @@ def _set_off(walk: Walk, relation: Relation, kind: Kind, scope: Scope) -> None:
     event = _EVENTS[kind]
     for trigger in relation.triggers:
         if event in trigger.events:
-            _trigger(walk, trigger.function, f"trigger {trigger.name} on {relation.qualified}", scope)
+            attached.trigger(walk, relation, trigger, scope)
     for rule in relation.rules:
         if event in rule.events:
             _rule(walk, rule.definition, f"rule {rule.name} on {relation.qualified}", scope)
-    if kind in {Kind.INSERT, Kind.COPY_IN, Kind.UPDATE}:
-        _defaults(walk, relation, scope)
+    attached.on_write(walk, relation, kind, scope)
     if kind not in {Kind.UPDATE, Kind.DELETE}:
         return
     for key in relation.referenced_by:
@@ -120,41 +119,17 @@ def _set_off(walk: Walk, relation: Relation, kind: Kind, scope: Scope) -> None:
             write(walk, child, Kind.UPDATE, within, key.columns)
 
 
-def _trigger(walk: Walk, qualified: str, via: str, scope: Scope) -> None:
-    schema, _, name = qualified.partition(".")
-    within = replace(scope, via=via, depth=scope.depth + 1)
-    found = find_functions(Name(schema, name), -1, within, walk.snapshot)
-    if not found:
-        walk.effect(Kind.EXECUTE, qualified, within, ObjectType.FUNCTION)
-    for function in found:
-        user_function(walk, function, within)
-
-
 def _rule(walk: Walk, definition: str, via: str, scope: Scope) -> None:
     # old and new are the rows of the relation itself
     rows = frozenset({"old", "new"})
     within = Scope(path=None, ctes=rows, via=via, depth=scope.depth + 1, printed=True)
-    parsed = grammar.parse(definition)
+    parsed = grammar.kept(definition)
     if not isinstance(parsed, tuple) or len(parsed) != 1 or parsed[0].kind != "RuleStmt":
         walk.unknown(f"the {via} cannot be read", via, within)
         return
     tree = parsed[0].tree
     walk.value(tree.get("whereClause"), within)
     walk.values(tree.get("actions"), within)
-
-
-def _defaults(walk: Walk, relation: Relation, scope: Scope) -> None:
-    """What defaults and generated columns call. A column's own sequence is part of the insert."""
-    within = replace(scope, path=None, ctes=frozenset(), via=f"default of {relation.qualified}", printed=True)
-    for column in relation.columns:
-        if not column.default or column.default.startswith("nextval("):
-            continue
-        parsed = grammar.parse(f"SELECT {column.default}")
-        if isinstance(parsed, tuple) and len(parsed) == 1 and parsed[0].kind == "SelectStmt":
-            walk.visit(parsed[0].kind, parsed[0].tree, within)
-        else:
-            reason = f"the default of `{relation.qualified}.{column.name}` cannot be read"
-            walk.unknown(reason, relation.qualified, within, ObjectType.RELATION)
 
 
 def _columns(items: Any) -> tuple[str, ...]:

@@ -43,6 +43,25 @@ CREATE FUNCTION tools.same(pair, pair) RETURNS boolean LANGUAGE sql AS 'SELECT t
 CREATE OPERATOR tools.=== (leftarg = pair, rightarg = pair, function = tools.same);
 CREATE FUNCTION tools.as_text(pair) RETURNS text LANGUAGE sql AS 'SELECT ($1).y';
 CREATE CAST (pair AS text) WITH FUNCTION tools.as_text(pair);
+CREATE FUNCTION tools.fine(text) RETURNS boolean LANGUAGE sql IMMUTABLE SET search_path = tools, pg_temp
+    AS 'SELECT true';
+CREATE TYPE mood AS ENUM ('well', 'ill');
+CREATE DOMAIN "Odd Domain" AS text CHECK (tools.fine(VALUE)) CHECK (length(VALUE) < 9);
+CREATE DOMAIN tools.odder AS "Odd Domain";
+CREATE TYPE span AS RANGE (subtype = int);
+CREATE FUNCTION tools.mean(mood, "Odd Domain"[], int) RETURNS int LANGUAGE sql RETURN 1;
+CREATE TABLE guarded (id int PRIMARY KEY CHECK (id > 0), word text, feeling mood);
+CREATE INDEX guarded_word ON guarded (tools.fine(word)) WHERE id > 3;
+CREATE INDEX guarded_plain ON guarded (word);
+ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;
+CREATE POLICY mine ON guarded USING (tools.fine(word)) WITH CHECK (id > 1);
+CREATE POLICY asleep ON people USING (true);
+CREATE TABLE parted (a text) PARTITION BY LIST (tools.fine(a));
+CREATE FUNCTION tools.less(pair, pair) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+CREATE FUNCTION tools.compare(pair, pair) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 0';
+CREATE OPERATOR tools.<<< (leftarg = pair, rightarg = pair, function = tools.less);
+CREATE OPERATOR CLASS tools.pairs DEFAULT FOR TYPE pair USING btree AS
+    OPERATOR 1 tools.<<<, FUNCTION 1 tools.compare(pair, pair);
 """
 
 

@@ -10,7 +10,18 @@ import psycopg
 import pytest
 
 from firewall.catalog.introspect import introspect
-from firewall.catalog.snapshot import Cast, Column, ForeignKey, Operator, RelationKind, Snapshot
+from firewall.catalog.snapshot import (
+    Cast,
+    Column,
+    ForeignKey,
+    Operator,
+    OperatorClass,
+    Policy,
+    RelationKind,
+    Snapshot,
+    Type,
+    TypeKind,
+)
 from firewall.errors import CatalogError
 
 
@@ -123,6 +134,11 @@ def test_functions(snapshot):
     assert (tidy.kind, tidy.body) == ("procedure", "DELETE FROM cards")
     (total,) = functions(snapshot, "total")
     assert (total.kind, total.returns) == ("aggregate", "integer")
+    assert total.uses == ("pg_catalog.int4pl",)
+    (fine,) = functions(snapshot, "fine")
+    assert fine.settings == (("search_path", "tools, pg_temp"),)
+    (mean,) = functions(snapshot, "mean")
+    assert mean.takes == ("public.mood", 'public."Odd Domain"[]')
     builtin = snapshot.functions_by_name["pg_read_file"]
     assert {f.schema for f in builtin} == {"pg_catalog"}
     assert all(f.body == "" for f in builtin)
@@ -130,7 +146,51 @@ def test_functions(snapshot):
 
 def test_operators_and_casts_of_ones_own(snapshot):
     assert Operator("tools", "===", "tools.same") in snapshot.operators
-    assert snapshot.casts == (Cast("public.pair", "text", "tools.as_text"),)
+    assert Cast("public.pair", "text", "tools.as_text") in snapshot.casts
+    assert [c.source for c in snapshot.casts] == ["public.pair", "public.span"]  # to its multirange
+
+
+def test_types_with_what_they_run(snapshot):
+    found = {(kind.schema, kind.name): kind for kind in snapshot.types}
+    mood = found["public", "mood"]
+    assert mood == Type("public", "mood", TypeKind.ENUM)
+    domain = found["public", "Odd Domain"]
+    assert (domain.kind, domain.of) == (TypeKind.DOMAIN, "text")
+    assert set(domain.checks) == {"tools.fine(VALUE)", "(length(VALUE) < 9)"}
+    assert found["tools", "odder"].of == 'public."Odd Domain"'
+    assert (found["public", "span"].kind, found["public", "span"].of) == (TypeKind.RANGE, "integer")
+    assert ("public", "_mood") not in found
+    assert ("public", "people") not in found
+
+
+def test_operator_classes(snapshot):
+    assert snapshot.operator_classes == (
+        OperatorClass("tools", "pairs", "public.pair", ("tools.compare", "tools.less")),
+    )
+    assert snapshot.run_by_type["public.pair"] == ("tools.as_text", "tools.compare", "tools.less")
+
+
+def test_what_tables_compute(snapshot):
+    guarded = snapshot.relation("public.guarded")
+    assert guarded.checks == ("(id > 0)",)
+    (index,) = guarded.indexes
+    assert "tools.fine(word)" in index
+    assert "WHERE (id > 3)" in index
+    assert guarded.policies == (Policy("mine", "all", "tools.fine(word)", "(id > 1)"),)
+    assert snapshot.relation("public.people").policies == ()
+    assert snapshot.relation("public.parted").checks == ("tools.fine(a)",)
+
+
+async def test_closed_schemas_are_those_the_login_may_not_use(postgres, furnished, snapshot):
+    database, role = furnished
+    assert snapshot.closed == ()
+    with psycopg.connect(postgres.dsn(database), autocommit=True) as admin:
+        admin.execute(f"ALTER ROLE {role} LOGIN PASSWORD 'secret'")
+        connection = await asyncpg.connect(postgres.dsn(database, user=role, password="secret"))
+        try:
+            assert (await introspect(connection)).closed == ("tools",)
+        finally:
+            await connection.close()
 
 
 def test_roles_and_session(snapshot, furnished):
@@ -187,7 +247,7 @@ async def test_the_number_of_queries_does_not_grow_with_the_catalog(connection, 
         "DO $$ BEGIN FOR n IN 1..30 LOOP "
         "EXECUTE format('CREATE TABLE many_%s (a int, b text)', n); END LOOP; END $$"
     )
-    assert await queries() == few < 20
+    assert await queries() == few < 25
 
 
 async def test_a_missing_privilege_is_named_with_its_grant(postgres, furnished):

@@ -15,6 +15,8 @@ from firewall.catalog.snapshot import (
     RelationKind,
     Snapshot,
     Trigger,
+    Type,
+    TypeKind,
 )
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -124,6 +126,11 @@ FUNCTIONS = (
 OPERATORS = (Operator("public", "<~>", "public.opaque"), Operator("public", "%", "public.similar"))
 
 
+TYPES = (
+    Type("public", "mood", TypeKind.ENUM),
+    Type("public", "evil_domain", TypeKind.DOMAIN, of="text", checks=("(public.opaque(VALUE) > 0)",)),
+)
+
 SHOP = Snapshot(
     version="shop-1",
     database="shop",
@@ -133,6 +140,7 @@ SHOP = Snapshot(
     operators=OPERATORS,
     roles=("agent", "admin"),
     role="agent",
+    types=TYPES,
 )
 
 
