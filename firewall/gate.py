@@ -12,7 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from firewall import sql
+from firewall.sql import Analysis, Effect, Facts, Kind, ObjectType
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -27,12 +27,12 @@ _WEIGHT = 600
 
 _CHANGES_CATALOG = frozenset(
     {
-        *(sql.Kind.CREATE, sql.Kind.ALTER, sql.Kind.DROP, sql.Kind.CODE),
-        *(sql.Kind.EXECUTE, sql.Kind.ROLE, sql.Kind.UNKNOWN),
+        *(Kind.CREATE, Kind.ALTER, Kind.DROP, Kind.CODE),
+        *(Kind.EXECUTE, Kind.ROLE, Kind.UNKNOWN),
     }
 )
 # these do nothing to data, so a doubt about names does not concern them
-_NAMELESS = frozenset({sql.Kind.TRANSACTION, sql.Kind.SESSION, sql.Kind.SETTING})
+_NAMELESS = frozenset({Kind.TRANSACTION, Kind.SESSION, Kind.SETTING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ class Judgement:
 
     sql: str
     subject: Subject
-    analysis: sql.Analysis
-    effects: tuple[sql.Effect, ...]
+    analysis: Analysis
+    effects: tuple[Effect, ...]
     verdict: Verdict
     catalog: str
     role: str
@@ -119,9 +119,7 @@ class Gate:
         self._snapshot = snapshot
         return snapshot
 
-    def remembered(
-        self, subject: Subject, text: str, facts: sql.Facts, *, lexing_safe: bool
-    ) -> Judgement | None:
+    def remembered(self, subject: Subject, text: str, facts: Facts, *, lexing_safe: bool) -> Judgement | None:
         """A judgement already known, without waiting; None while the catalog is being read."""
         if self._refreshing is not None and not self._refreshing.done():
             return None
@@ -132,7 +130,7 @@ class Gate:
         self,
         subject: Subject,
         text: str,
-        facts: sql.Facts,
+        facts: Facts,
         *,
         lexing_safe: bool = True,
         in_doubt: bool = False,
@@ -165,8 +163,8 @@ class Gate:
         self,
         subject: Subject,
         text: str,
-        facts: sql.Facts,
-        analysis: sql.Analysis,
+        facts: Facts,
+        analysis: Analysis,
         snapshot: Snapshot,
         *,
         in_doubt: bool,
@@ -179,7 +177,7 @@ class Gate:
                 labels=labels.of(effect.object, effect.columns),
                 tested_labels=labels.of(effect.object, effect.tested),
             )
-            if effect.type is sql.ObjectType.RELATION
+            if effect.type is ObjectType.RELATION
             else effect
             for effect in analysis.effects
         )
@@ -199,7 +197,7 @@ class Gate:
             search_path=facts.search_path,
         )
 
-    def _key(self, subject: Subject, text: str, facts: sql.Facts) -> tuple[object, ...]:
+    def _key(self, subject: Subject, text: str, facts: Facts) -> tuple[object, ...]:
         version = self._snapshot.version if self._snapshot else ""
         return subject, text, facts, version, self._policy.revision
 
@@ -214,5 +212,5 @@ class Gate:
             self._cached_bytes -= dropped
 
 
-def _unknown(what: str) -> sql.Effect:
-    return sql.Effect(sql.Kind.UNKNOWN, what, sql.ObjectType.STATEMENT)
+def _unknown(what: str) -> Effect:
+    return Effect(Kind.UNKNOWN, what, ObjectType.STATEMENT)

@@ -84,7 +84,7 @@ class Analysts:
 
     def close(self) -> None:
         """End the workers."""
-        self._pool.stop()
+        self._pool.stop()  # type: ignore[no-untyped-call]  # pebble annotates only some of its methods
         self._pool.join()
         self._folder.cleanup()
 

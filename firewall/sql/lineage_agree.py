@@ -110,7 +110,8 @@ def _column_name(fields: list[dict[str, Any]]) -> str:
 def _named_by_sqlglot(root: exp.Expr) -> Counter[str]:
     names: Counter[str] = Counter()
     for node in root.walk():
-        if not _understood(type(node)):
+        kind: type[Any] = type(node)
+        if not _understood(kind):
             raise Doubt
         match node:
             case exp.Column(this=exp.Star()):
@@ -128,7 +129,7 @@ def _named_by_sqlglot(root: exp.Expr) -> Counter[str]:
 
 
 @cache
-def _understood(kind: type[exp.Expr]) -> bool:
+def _understood(kind: type[Any]) -> bool:
     return issubclass(kind, NODES) and not issubclass(kind, REFUSED)
 
 

@@ -6,7 +6,7 @@ Every operator, function and CASE passes on all that goes in, conditions include
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
@@ -162,7 +162,7 @@ def _parts(queries: Queries, node: exp.Expr, scope: Scope) -> Sources:
     """All that a node holds. Chains such as `a OR b OR c …` lean to the left, and are not recursed into."""
     found: list[Sources] = []
     while True:
-        first = node.args.get("this")
+        first: Any = node.args.get("this")
         chained = isinstance(node, exp.Binary) and type(first) is type(node)
         for part in node.args.values():
             if isinstance(part, list):

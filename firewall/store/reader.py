@@ -182,21 +182,37 @@ class Reader:
     ) -> audit.Report:
         """Verify every log in the store against its own signed heads and those `published` elsewhere.
 
-        The heads are read first: what is written meanwhile is not held against the log.
+        The heads are read first, and records up to them; what is written meanwhile is for the next time, if
+        a head that was written with it covers it.
         """
         checkpoints, heads = await self.checkpoints(), await self.heads()
+        sizes = await self._sizes()
+        beyond: dict[str, list[audit.StoredRecord]] = {}
         verification = audit.Verification([*checkpoints, *heads, *published], keys)
         async for page in self._pages(tables.records.c, None, 0):
             relations = await self._relations(page)
             for row in page:
-                verification.add(rows.stored(row))
+                if row.origin in sizes and row.idx >= sizes[row.origin]:
+                    beyond.setdefault(row.origin, []).append(rows.stored(row))
+                else:
+                    verification.add(rows.stored(row))
                 wrong = rows.misfiled(row, relations.get(row.id, ()))
                 if wrong:
                     message = f"search may miss it: `{'`, `'.join(wrong)}` beside it do not say what it says"
                     verification.find(audit.Finding(audit.Flaw.CHANGED, row.origin, row.idx, row.id, message))
             if progress is not None:
                 progress(verification.records)
+        later = await self._sizes() if beyond else {}
+        for origin, written in beyond.items():
+            if written[-1].index >= later.get(origin, 0):
+                for late in written:
+                    verification.add(late)
         return verification.finish()
+
+    async def _sizes(self) -> dict[str, int]:
+        """How far the newest head of each log reaches, as the store says."""
+        heads = tables.heads.c
+        return {row.origin: row.size for row in await self._all(select(heads.origin, heads.size))}
 
     async def agent(self, name: str) -> rows.AgentRow | None:
         found = await self._all(select(tables.agents).where(tables.agents.c.name == name))
