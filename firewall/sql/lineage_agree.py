@@ -9,7 +9,6 @@ else is `Doubt`.
 from __future__ import annotations
 
 from collections import Counter
-from functools import cache
 from typing import Any
 
 import sqlglot
@@ -110,8 +109,7 @@ def _column_name(fields: list[dict[str, Any]]) -> str:
 def _named_by_sqlglot(root: exp.Expr) -> Counter[str]:
     names: Counter[str] = Counter()
     for node in root.walk():
-        kind: type[Any] = type(node)
-        if not _understood(kind):
+        if not _understood(type(node)):
             raise Doubt
         match node:
             case exp.Column(this=exp.Star()):
@@ -128,9 +126,14 @@ def _named_by_sqlglot(root: exp.Expr) -> Counter[str]:
     return names
 
 
-@cache
-def _understood(kind: type[Any]) -> bool:
-    return issubclass(kind, NODES) and not issubclass(kind, REFUSED)
+_UNDERSTOOD: dict[type[exp.Expr], bool] = {}  # as many as sqlglot has classes
+
+
+def _understood(kind: type[exp.Expr]) -> bool:
+    known = _UNDERSTOOD.get(kind)
+    if known is None:
+        known = _UNDERSTOOD[kind] = issubclass(kind, NODES) and not issubclass(kind, REFUSED)
+    return known
 
 
 def identifier(node: object) -> str:
