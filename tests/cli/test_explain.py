@@ -1,0 +1,209 @@
+"""What a statement would do and why, for people and programs; and the catalog it is explained by."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from firewall.catalog import serial
+from firewall.cli.exits import Exit
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
+
+from house import LOGIN, LOGIN_PASSWORD, prepare
+
+from .conftest import OWNER, ROOT, Prompt
+
+if TYPE_CHECKING:
+    from firewall.demo.postgres import EmbeddedPostgres
+
+KEYS = ["verdict", "risk", "effects", "output_labels", "tested_labels", "opaque", "reasons"]
+POLICY = str(ROOT / "policies/production.yaml")
+
+
+@pytest.fixture(scope="module")
+def catalog(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """The name of a database with the shop, and a file with its catalog as the command dumps it."""
+    with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
+        admin.execute("DROP DATABASE IF EXISTS explained")
+        admin.execute("CREATE DATABASE explained")
+    prepare(postgres, "explained")
+    return "explained", str(tmp_path_factory.mktemp("catalog") / "shop.json")
+
+
+@pytest.fixture
+def shop(prompt: Prompt, postgres: EmbeddedPostgres, catalog: tuple[str, str]) -> Prompt:
+    """Settings for that database, and the catalog dumped."""
+    database, file = catalog
+    (prompt.folder / "password").write_text(LOGIN_PASSWORD)
+    (prompt.folder / "firewall.yaml").write_text(
+        f"databases:\n  shop: {{host: 127.0.0.1, port: {postgres.port}, database: {database}, user: {LOGIN},"
+        " password_file: password, policy: production.yaml}\n"
+    )
+    if not Path(file).exists():
+        assert prompt("catalog", "dump", "-o", file).code == Exit.DONE
+    (prompt.folder / "shop.json").write_text(Path(file).read_text())
+    return prompt
+
+
+def lines(monkeypatch: pytest.MonkeyPatch, *texts: dict[str, Any] | str) -> None:
+    told = [text if isinstance(text, str) else json.dumps(text) for text in texts]
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in told)))
+
+
+def test_the_catalog_can_be_read_back(shop: Prompt) -> None:
+    said = shop("catalog", "dump", "--database", "shop")
+    assert said.code == Exit.DONE
+    snapshot = serial.load(said.out)
+    assert snapshot.relation("public.customers") is not None
+    told = shop("catalog", "dump", "-o", "again.json", "--json").document
+    assert told["version"] == snapshot.version
+    assert serial.load((shop.folder / "again.json").read_text()) == snapshot
+
+
+def test_people_get_a_tree(shop: Prompt) -> None:
+    said = shop("explain", "SELECT email FROM customers WHERE phone = '1'; DELETE FROM orders")
+    assert said.code == Exit.DONE
+    for part in (
+        "HOLD  high risk",
+        "read public.customers (email)  pii.email  testing phone  pii.phone",
+        "delete public.orders without WHERE",
+        "changes of every row wait: there is no WHERE",
+        "email from public.customers.email",
+        "to be decided by 1 of dba",
+    ):
+        assert part in said.out
+    assert "\x1b" not in said.out
+
+
+def test_programs_get_one_line_for_each_text(shop: Prompt, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines(
+        monkeypatch,
+        {"sql": "SELECT count(*) FROM orders"},
+        "",
+        {"sql": "SELECT card_number FROM payments WHERE id = 1", "agent": "someone"},
+        {"sql": "GRANT ALL ON customers TO PUBLIC"},
+    )
+    said = shop("explain", "-", "--json", "--catalog", "shop.json", "--policy", POLICY)
+    assert said.code == Exit.DONE
+    assert [list(record) for record in said.records] == [KEYS] * 3
+    count, cards, grant = said.records
+    assert (count["verdict"], count["risk"], count["opaque"]) == ("allow", "low", "")
+    assert cards == {
+        "verdict": "hold",
+        "risk": "high",
+        "effects": [
+            {"kind": "read", "object": "public.payments", "columns": ["card_number"], "labels": ["pci.pan"]}
+        ],
+        "output_labels": ["pci.pan"],
+        "tested_labels": [],
+        "opaque": "",
+        "reasons": cards["reasons"],
+    }
+    assert cards["reasons"][0].startswith("cards, pay and secrets wait for security: ")
+    assert grant["verdict"] == "deny"
+
+
+def test_labels_of_written_columns_do_not_reach_the_client(shop: Prompt) -> None:
+    said = shop(
+        "explain", "UPDATE customers SET email = 'x' WHERE phone = '1'", "--json", "--catalog", "shop.json"
+    )
+    assert said.document["output_labels"] == []
+    assert said.document["tested_labels"] == ["pii.phone"]
+    assert "pii.email" in said.document["effects"][-1]["labels"] + said.document["effects"][0]["labels"]
+
+
+def test_setup_decides_what_names_mean(shop: Prompt, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines(
+        monkeypatch,
+        {"sql": "EXECUTE p", "setup": ["PREPARE p AS SELECT salary FROM employees"]},
+        {"sql": "SELECT count(*) FROM orders", "setup": ["SET search_path = elsewhere", "BEGIN"]},
+        {"sql": "SELECT count(*) FROM orders", "setup": ["CREATE TABLE orders (id int)"]},
+        {"sql": "EXECUTE p"},
+    )
+    executed, named, doubtful, absent = shop("explain", "-", "--json", "--catalog", "shop.json").records
+    assert executed["output_labels"] == ["hr.salary"]
+    assert named["verdict"] == "allow"
+    assert doubtful["verdict"] == "hold"
+    assert absent["verdict"] == "hold"
+
+
+def test_text_on_stdin(shop: Prompt, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("SELECT 1;\nDROP TABLE orders;\n"))
+    said = shop("explain", "--json", "--catalog", "shop.json")
+    assert said.document["verdict"] == "hold"
+    assert {effect["kind"] for effect in said.document["effects"]} >= {"drop"}
+
+
+def test_what_postgres_would_reject_says_so(shop: Prompt) -> None:
+    said = shop("explain", "SELEC 1", "--json", "--catalog", "shop.json")
+    assert "Postgres rejects it: syntax error" in said.document["opaque"]
+    assert said.document["verdict"] == "hold"
+
+
+def test_an_agent_of_the_store_comes_with_its_owner_and_team(shop: Prompt) -> None:
+    policy = shop.folder / "production.yaml"
+    rule = "\n  - name: not for this team\n    deny: read\n    when: {teams: [bi]}\n    why: said so\n"
+    policy.write_text(policy.read_text() + rule)
+    shop("agents", "add", "reporter", "--owner", OWNER, "--team", "bi", "--as", "x")
+    explain = ("explain", "SELECT id FROM orders", "--json", "--catalog", "shop.json")
+    assert shop(*explain, "--agent", "reporter").document["verdict"] == "deny"
+    assert shop(*explain, "--agent", "other").document["verdict"] == "allow"
+    assert shop(*explain, "--agent", "other", "--team", "bi").document["verdict"] == "deny"
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("nonsense", "line 1 of stdin: invalid json"),
+        ({"agent": "a"}, "line 1 of stdin: `sql`: field required"),
+        ({"sql": "SELECT 1", "setp": []}, "`setp`: extra inputs"),
+        ({"sql": 1}, "`sql`"),
+    ],
+)
+def test_a_line_that_is_wrong(
+    shop: Prompt, monkeypatch: pytest.MonkeyPatch, line: dict[str, Any] | str, told: str
+) -> None:
+    lines(monkeypatch, line)
+    said = shop("explain", "-", "--catalog", "shop.json")
+    assert said.code == Exit.WRONG
+    assert told in said.err
+
+
+def test_wrong_places(prompt: Prompt) -> None:
+    (prompt.folder / "bad.json").write_text('{"format": 1, "snapshot": {"version": 3}}')
+    for arguments, code, told in (
+        (("explain", "SELECT 1", "--catalog", "absent.json"), Exit.WRONG, "`absent.json` cannot be read"),
+        (("explain", "SELECT 1", "--catalog", "bad.json"), Exit.WRONG, "bad.json: `snapshot."),
+        (("explain", "SELECT 1", "--database", "nowhere"), Exit.NOT_THERE, "no database `nowhere`"),
+        (
+            ("explain", "SELECT 1"),
+            Exit.UNREACHABLE,
+            "the catalog of `shop` cannot be read from `127.0.0.1:1`",
+        ),
+        (("catalog", "dump"), Exit.UNREACHABLE, "`127.0.0.1:1`"),
+        (("catalog", "dump", "--database", "nowhere"), Exit.NOT_THERE, "no database `nowhere`"),
+    ):
+        said = prompt(*arguments)
+        assert said.code == code
+        assert told in said.err
+
+
+def test_several_databases_need_a_name(prompt: Prompt) -> None:
+    with (prompt.folder / "firewall.yaml").open("a") as settings:
+        settings.write("  other: {host: h, user: u, policy: production.yaml}\n")
+    said = prompt("catalog", "dump")
+    assert said.code == Exit.WRONG
+    assert "--database: other, shop" in said.err
+
+
+def test_nowhere_to_write(shop: Prompt) -> None:
+    said = shop("catalog", "dump", "-o", "no/such/folder.json")
+    assert said.code == Exit.WRONG
+    assert "cannot be written" in said.err
