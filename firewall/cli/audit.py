@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from firewall import audit, clock
 from firewall.channels import visible
-from firewall.cli import house
+from firewall.cli import house, keys
 from firewall.cli.command import command, group
-from firewall.cli.exits import Exit, NotThere, Usage
+from firewall.cli.exits import Exit, NotThere
 from firewall.cli.terminal import brief
 from firewall.cli.when import moment
-from firewall.keyfile import public_path
 from firewall.store import Judged, Reader
 
 if TYPE_CHECKING:
@@ -31,7 +27,6 @@ app = group("audit", "Find what was asked, and prove that the log is whole.")
 MAX_SHOWN = 50  # findings; --json has them all
 MAX_FOUND = 10_000
 BRIEF = 70
-KEY_NAME = "firewall.key"
 
 StoreUrl = Annotated[
     str | None,
@@ -65,7 +60,7 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="a statement, a hold (h-â€
 async def verify(terminal: Terminal, store: StoreUrl = None, key: Keys = None) -> Exit:
     """Prove that no record was changed, left out, added or moved since it was signed."""
     url = store or terminal.settings.store
-    keys = _keys(key) if key else _beside(url) if store else [_own(terminal)]
+    known = keys.given(key) if key else keys.beside(url) if store else [keys.own(terminal)]
     async with await Reader.open_reader(url) as reader:
         total = sum(_size(note) for note in await reader.heads())
         with Progress(
@@ -75,9 +70,9 @@ async def verify(terminal: Terminal, store: StoreUrl = None, key: Keys = None) -
             disable=terminal.as_json or not terminal.err.is_terminal,
         ) as bar:
             task = bar.add_task("", total=total or None)
-            report = await reader.verify(keys, progress=lambda done: bar.update(task, completed=done))
+            report = await reader.verify(known, progress=lambda done: bar.update(task, completed=done))
     # a log that is gone altogether has no record that could be wrong
-    gone = sorted({one.name for one in keys} - {log.origin for log in report.logs})
+    gone = sorted({one.name for one in known} - {log.origin for log in report.logs})
     sound = report.sound and not gone
     if terminal.as_json:
         terminal.document(_report(report, gone, sound=sound))
@@ -145,60 +140,10 @@ async def show(terminal: Terminal, statement: Id) -> None:
 @command(app, "key")
 def show_key(terminal: Terminal) -> None:
     """The log's public key: give it to whoever is to verify the log, over a way that you trust."""
-    key = str(_own(terminal))
+    key = str(keys.own(terminal))
     if terminal.as_json:
         terminal.document({"origin": terminal.settings.origin, "key": key})
     terminal.say(key)
-
-
-def _own(terminal: Terminal) -> audit.VerifyingKey:
-    """The settings' key; its public half is enough."""
-    path = terminal.settings.key
-    public = public_path(path)
-    return _read(public) if public.is_file() and not path.is_file() else audit.SigningKey.load(path).public
-
-
-def _keys(given: Sequence[str]) -> list[audit.VerifyingKey]:
-    return [_read(Path(one)) if Path(one).is_file() else _parse(one, "--key") for one in given]
-
-
-def _beside(url: str) -> list[audit.VerifyingKey]:
-    """The keys next to a SQLite store."""
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        parsed = None
-    local = parsed is not None and parsed.drivername == "sqlite" and parsed.database
-    folder = Path(local).parent if local else None
-    paths = sorted(folder.glob("*.pub")) if folder and folder.is_dir() else []
-    if not paths and folder and (folder / KEY_NAME).is_file():
-        paths = [folder / KEY_NAME]
-    if not paths:
-        raise Usage(
-            "the log's public key is not known",
-            hint="give it with --key; `firewall audit key` shows it where the firewall runs",
-        )
-    return [_read(path) for path in paths]
-
-
-def _read(path: Path) -> audit.VerifyingKey:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise Usage(f"the key file `{path}` cannot be read ({reason})") from None
-    if text.startswith("PRIVATE+"):
-        return audit.SigningKey.load(path).public
-    return _parse(text, str(path))
-
-
-def _parse(text: str, where: str) -> audit.VerifyingKey:
-    try:
-        return audit.VerifyingKey.parse(text)
-    except audit.NoteError as error:
-        raise Usage(
-            f"{where}: {error}", hint="`firewall audit key` shows it where the firewall runs"
-        ) from None
 
 
 def _size(note: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -125,9 +126,11 @@ def _of_settings(terminal: Terminal, name: str | None) -> list[Path]:
 
 
 def _there(path: Path) -> Path:
-    if not path.is_file():
-        raise Usage(f"there is no policy file `{path}`")
-    return path
+    # a name that is too long is an error to the system, and no file either
+    with suppress(OSError):
+        if path.is_file():
+            return path
+    raise Usage(f"there is no policy file `{path}`")
 
 
 def _public(problem: Problem) -> dict[str, Any]:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 UNBOUNDED = 100_000  # columns
 # white space that a list may fold; any other space is a character to be shown
 _FOLDED = re.compile(r"[ \t\n]+")
+# columns that people copy from
+WHOLE = frozenset({"hold", "id", "agent", "person"})
 STYLES = {
     **dict.fromkeys(("allow", "approved", "consumed", "low", "enabled"), "green"),
     **dict.fromkeys(("hold", "pending", "medium"), "yellow"),
@@ -85,7 +87,7 @@ class Terminal:
         if self.out.is_terminal:
             table = Table(box=None, pad_edge=False, header_style="bold")
             for heading in headings:
-                table.add_column(heading, overflow="fold")
+                table.add_column(heading, overflow="fold", no_wrap=heading in WHOLE)
             for row in shown:
                 table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
             self.out.print(table, soft_wrap=False)

@@ -45,7 +45,9 @@ def test_a_policy_that_loads_may_have_problems(prompt: Prompt) -> None:
     assert "nobody is in the group `dba`" in said.out
 
 
-@pytest.mark.parametrize("arguments", [("check", "absent.yaml"), ("test", "absent.yaml"), ("check", ".")])
+@pytest.mark.parametrize(
+    "arguments", [("check", "absent.yaml"), ("test", "absent.yaml"), ("check", "."), ("check", "x" * 5000)]
+)
 def test_no_such_file(prompt: Prompt, arguments: tuple[str, ...]) -> None:
     said = prompt("policy", *arguments)
     assert said.code == Exit.WRONG
