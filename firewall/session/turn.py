@@ -226,8 +226,10 @@ class Deciding:
             raise ProtocolViolation("a statement was sent where data for COPY FROM STDIN was expected")
         if self._backend.skipping:
             # an earlier message of the batch failed: Postgres discards this one, and so do we
-            sqlstate, _ = self._backend.last_error
-            self._leave(turn, sqlstate, "an earlier statement of its batch failed")
+            sqlstate, why = self._backend.last_error
+            if turn.stage is Stage.CLEARING:
+                why = f"its batch failed before it: {why}"
+            self._leave(turn, sqlstate, why)
             self.turn = None
         elif not len(self._backend.replies):
             self._drained(turn)

@@ -1,0 +1,320 @@
+"""Random clients against a small model of Postgres, with random verdicts, at any chunking and any pace."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from firewall import session, wire
+from firewall.session.intake import MAX_OWED
+from firewall.session.session import MAX_QUEUED
+from tests.session.model import Model
+from tests.session.playbook import BAIT, RESERVED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ALLOW, HOLD, DENY = session.Action
+TEXTS = (
+    *("SELECT allow", "SELECT hold", "SELECT deny", "SELECT approved", "BEGIN", "COMMIT", "ROLLBACK"),
+    *("FAIL allow", "FAIL approved", "BAD allow", "BAD hold", "BAD deny", "BAD native"),
+)
+COPIES = ("COPY allow", "COPY hold", "COPY approved")
+
+
+def action(text: str) -> session.Action:
+    """The verdict that stands in the text. `approved` is a hold that gets leave, `hold` one that does not."""
+    last = text.rpartition(" ")[2]
+    return {"hold": HOLD, "approved": HOLD, "native": HOLD, "deny": DENY}.get(last, ALLOW)
+
+
+def allowed(text: str) -> bool:
+    return action(text) is ALLOW or text.endswith("approved")
+
+
+def refused_by_policy(text: str, status: str, simple: bool) -> str | None:
+    """What a Postgres that had the policy built in would say: rejected where the firewall refuses."""
+    if allowed(text):
+        return None
+    if action(text) is HOLD and (status == "E" or (simple and text.startswith("BAD"))):
+        return None  # Postgres speaks first
+    return "42501"
+
+
+@dataclass
+class World:
+    """Client, session and model, and the bytes under way between them."""
+
+    script: bytes
+    dice: random.Random
+    model: Model = field(default_factory=Model)
+    machine: session.Session = field(
+        default_factory=lambda: session.Session(reserved=RESERVED, facts=0, parameters={})
+    )
+    to_server: bytearray = field(default_factory=bytearray)
+    to_machine: bytearray = field(default_factory=bytearray)
+    seen: bytearray = field(default_factory=bytearray)
+    sent: bytearray = field(default_factory=bytearray)
+    todo: list[session.Judge | session.Clear] = field(default_factory=list)
+    leave: Counter[tuple[str, tuple[bytes | None, ...]]] = field(default_factory=Counter)
+    judged_as: dict[str, set[str | None]] = field(default_factory=dict)
+    refusals: int = 0
+    closed: str = ""
+    longest: int = 0
+
+    def run(self) -> None:
+        """Until nothing more can happen."""
+        self.machine_says([])
+        while steps := self._steps():
+            self.dice.choice(steps)()
+
+    def _steps(self) -> list[Callable[[], None]]:
+        steps: list[Callable[[], None]] = []
+        if self.script and self.machine.wants_frontend:
+            steps.append(self._client)
+        if self.to_server:
+            steps.append(self._server)
+        if self.to_machine:
+            steps.append(self._answers)
+        if self.todo:
+            steps.append(self._decide)
+        return steps
+
+    def _cut(self, length: int) -> int:
+        return self.dice.choice((1, 3, 17, 100, length))
+
+    def _client(self) -> None:
+        n = self._cut(len(self.script))
+        data, self.script = self.script[:n], self.script[n:]
+        self.machine_says(self.machine.receive_frontend(data))
+
+    def _server(self) -> None:
+        n = self._cut(len(self.to_server))
+        data = bytes(self.to_server[:n])
+        del self.to_server[:n]
+        self.to_machine += self.model.receive(data)
+        # INVARIANT: 1, 6. what Postgres bound or ran had leave, under the text that Postgres knows it by
+        ran = Counter(run for run in self.model.ran if not run[0].startswith(BAIT))
+        assert ran <= self.leave
+        for text, meant in self.model.executed:
+            assert meant in self.judged_as[text]
+
+    def _answers(self) -> None:
+        n = self._cut(len(self.to_machine))
+        data = bytes(self.to_machine[:n])
+        del self.to_machine[:n]
+        self.machine_says(self.machine.receive_backend(data))
+
+    def _decide(self) -> None:
+        task = self.todo.pop(0)
+        if isinstance(task, session.Judge):
+            self.machine_says(self.machine.ruled(task.ticket, self._ruling(task)))
+        elif all(allowed(str(task.ruling.judgement)) for _ in task.acts):
+            for act in task.acts:
+                self.leave[act.sql, act.parameters] += 1
+            self.machine_says(self.machine.cleared(task.ticket))
+        else:
+            self.refusals += 1
+            refusal = session.Refusal("42501", "refused")
+            self.machine_says(self.machine.refused(task.ticket, refusal))
+
+    def _ruling(self, judge: session.Judge) -> session.Ruling:
+        word, _, rest = judge.sql.partition(" ")
+        judged: str = judge.sql
+        prepares: tuple[tuple[str, str], ...] = ()
+        if word == "EXECUTE":
+            meant = judge.prepared.get(rest)
+            self.judged_as.setdefault(judge.sql, set()).add(meant)
+            judged = meant if meant is not None else "unknown hold"
+        elif word == "PREPARE":
+            name, _, text = rest.partition(" AS ")
+            prepares, judged = ((name, text),), "PREPARE allow"
+        native = judge.sql.endswith("native") and not judge.refresh
+        return session.Ruling(action(judged), native=native, prepares=prepares, facts=0, judgement=judged)
+
+    def machine_says(self, commands: list[session.Command]) -> None:
+        for command in commands:
+            match command:
+                case session.ToFrontend(data):
+                    self.seen += data
+                case session.ToBackend(data):
+                    self.to_server += data
+                    self.sent += data
+                case session.Judge() | session.Clear():
+                    self.todo.append(command)
+                case session.Close(why):
+                    self.closed = why
+        machine = self.machine
+        self.longest = max(self.longest, machine._line.size)
+        assert len(machine._backend.replies) <= MAX_OWED + 3
+
+
+def trace(data: bytes) -> list[str]:
+    """What a client sees, without the words of errors."""
+    said: list[str] = []
+    for frame in wire.Framer(1 << 30).feed(data):
+        code = chr(frame.code)
+        if code == "Z":
+            code += wire.ReadyForQuery.decode(frame.body).status
+        elif code == "C":
+            code += wire.CommandComplete.decode(frame.body).tag
+        said.append(code)
+    return said
+
+
+values = st.sampled_from([(), (b"1",), (None,)])
+
+
+@st.composite
+def extended(draw: st.DrawFn) -> list[wire.FrontendMessage]:
+    """One statement by the extended protocol, in one of the ways that drivers do it."""
+    text = draw(st.sampled_from(TEXTS))
+    name = draw(st.sampled_from(["", "", "a", "b"]))
+    portal = draw(st.sampled_from(["", "", "p"]))
+    messages: list[wire.FrontendMessage] = []
+    if name and draw(st.booleans()):
+        messages.append(wire.Close("S", name))
+    if not name or draw(st.booleans()):
+        messages.append(wire.Parse(name, text))
+    if draw(st.booleans()):
+        messages.append(wire.Describe("S", name))
+    for _ in range(draw(st.sampled_from([0, 1, 1, 1, 3]))):
+        messages.append(wire.Bind(portal, name, values=draw(values)))
+        if draw(st.booleans()):
+            messages.append(wire.Describe("P", portal))
+        messages.append(wire.Execute(portal, draw(st.sampled_from([0, 0, 1]))))
+        if draw(st.integers(0, 4)) == 0:
+            messages.append(wire.Execute(portal))
+        if portal:
+            messages.append(wire.Close("P", portal))
+    end: tuple[wire.FrontendMessage, ...] = draw(
+        st.sampled_from([(wire.Sync(),), (wire.Sync(),), (), (wire.Flush(),), (wire.Sync(), wire.Sync())])
+    )
+    return [*messages, *end]
+
+
+copy_end = st.sampled_from([wire.CopyDone(), wire.CopyFail("no")])
+
+
+@st.composite
+def copying(draw: st.DrawFn) -> list[wire.FrontendMessage]:
+    """A COPY as libpq does it, without waiting for the server's word."""
+    text = draw(st.sampled_from(COPIES))
+    data = [wire.CopyData(b"x")] * draw(st.integers(0, 3))
+    end = draw(copy_end)
+    if draw(st.booleans()):
+        # behind Sync, so that no batch that has failed leaves the Query out and takes data for messages
+        return [wire.Sync(), wire.Query(text), *data, end]
+    start = [wire.Sync(), wire.Parse("", text), wire.Bind("", ""), wire.Execute(""), wire.Sync()]
+    return [*start, *data, end, wire.Sync()]
+
+
+simple = st.sampled_from(TEXTS).map(lambda text: [wire.Query(text)])
+scripts = st.lists(st.one_of(extended(), simple, copying()), max_size=8)
+one_name = st.sampled_from(
+    [
+        *([wire.Parse("a", text)] for text in ("SELECT allow", "SELECT deny", "SELECT approved")),
+        [wire.Bind("", "a"), wire.Execute("")],
+        [wire.Bind("", "a"), wire.Execute("")],
+        [wire.Close("S", "a")],
+        [wire.Sync()],
+        [wire.Sync()],
+    ]
+)
+by_sql = st.sampled_from(
+    ["PREPARE a AS SELECT allow", "PREPARE a AS SELECT deny", "DEALLOCATE a", "EXECUTE a", "DEALLOCATE ALL"]
+).map(lambda text: [wire.Query(text)])
+names_by_protocol = st.lists(one_name, min_size=4, max_size=14)
+names_by_both = st.lists(st.one_of(one_name, by_sql), min_size=4, max_size=14)
+
+
+def encoded(script: list[list[wire.FrontendMessage]]) -> bytes:
+    messages = [message for part in script for message in part]
+    return b"".join(message.encode() for message in [*messages, wire.Sync()])
+
+
+@settings(max_examples=400)
+@given(scripts, st.integers(0, 2**32))
+def test_a_refusal_is_what_postgres_would_do_if_it_had_the_policy(
+    script: list[list[wire.FrontendMessage]], seed: int
+) -> None:
+    """INVARIANT: 1, 2, 3, 8. The client sees what it would see of a Postgres that itself refuses."""
+    data = encoded(script)
+    native = Model(refuses=refused_by_policy).receive(data)
+    world = World(data, random.Random(seed))
+    world.run()
+    assert not world.closed
+    assert world.machine.idle
+    assert trace(bytes(world.seen)) == trace(native)
+    assert not any(text.endswith(("deny", "hold", "native")) for text, _ in world.model.ran)
+
+
+def _nothing_runs_as_another(script: list[list[wire.FrontendMessage]], seed: int) -> None:
+    world = World(encoded(script), random.Random(seed))
+    world.run()
+    assert not world.closed
+    assert world.machine.idle
+    assert ("SELECT deny", ()) not in world.model.ran
+
+
+@settings(max_examples=500)
+@given(names_by_protocol, st.integers(0, 2**32))
+def test_nothing_runs_under_another_text_than_it_was_judged_by(
+    script: list[list[wire.FrontendMessage]], seed: int
+) -> None:
+    """INVARIANT: 1, 6. Whatever a client does to the names of its statements."""
+    _nothing_runs_as_another(script, seed)
+
+
+@settings(max_examples=500)
+@given(names_by_both, st.integers(0, 2**32))
+def test_nor_when_sql_prepares_and_executes(script: list[list[wire.FrontendMessage]], seed: int) -> None:
+    """INVARIANT: 1, 6. SQL's PREPARE and EXECUTE share the protocol's names."""
+    _nothing_runs_as_another(script, seed)
+
+
+@settings(max_examples=100)
+@given(scripts, st.integers(0, 2**32), st.integers(0, 2**32))
+def test_chunks_and_pace_change_nothing(
+    script: list[list[wire.FrontendMessage]], one: int, other: int
+) -> None:
+    """INVARIANT: 2. The client sees the same however bytes and answers come, but for the words of errors."""
+    seen = []
+    for seed in (one, other):
+        world = World(encoded(script), random.Random(seed))
+        world.run()
+        seen.append(trace(bytes(world.seen)))
+    assert seen[0] == seen[1]
+
+
+@settings(max_examples=100)
+@given(st.binary(max_size=60), scripts, st.integers(0, 2**32))
+def test_any_bytes_are_answered_or_end_the_session(
+    junk: bytes, script: list[list[wire.FrontendMessage]], seed: int
+) -> None:
+    """INVARIANT: 9. Nothing a client sends is an error of ours."""
+    world = World(encoded(script)[:-5] + junk, random.Random(seed))
+    world.run()
+    if world.closed:
+        assert wire.Framer(1 << 30).feed(bytes(world.seen))[-1:] == [] or trace(bytes(world.seen))[-1] in "EZ"
+
+
+@settings(max_examples=20)
+@given(st.integers(10_000, 200_000), st.integers(0, 2**32))
+def test_what_waits_is_bounded(size: int, seed: int) -> None:
+    """The line holds what was asked for, and one read and one frame more."""
+    read = 65_536
+    data = wire.Query("SELECT " + "x" * size + " approved").encode()
+    world = World(data * (3 * MAX_QUEUED // size + 2), random.Random(seed))
+    world._cut = lambda _: read  # type: ignore[method-assign]  # as much as a socket gives at once
+    while world.script and world.machine.wants_frontend:
+        world._client()
+    assert world.longest <= MAX_QUEUED + read + len(data)
+    world.run()
+    assert not world.script
+    assert world.machine.idle
