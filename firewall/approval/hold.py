@@ -70,6 +70,12 @@ class Hold:
     origin: str = ""
 
     @property
+    def runs(self) -> tuple[tuple[str | None, ...], ...]:
+        """The bound values of each execution; a batch (executemany) has many."""
+        each = len(self.parameters) // max(self.executions, 1)
+        return tuple(self.parameters[n * each : (n + 1) * each] for n in range(self.executions))
+
+    @property
     def decided_by(self) -> str:
         """The people whose votes made the decision, for display; empty while pending."""
         wanted = self.state in {State.APPROVED, State.CONSUMED, State.LAPSED}

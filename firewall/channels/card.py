@@ -217,7 +217,8 @@ def _bodies(hold: Hold) -> tuple[list[Json], int]:
     found.append(section(bold("SQL"), plain(size)))
     below: list[Json] = []
     if hold.parameters:
-        below.append(section(bold("Parameters"), plain(f" ({len(hold.parameters):,})")))
+        runs = f" of {hold.executions:,} runs" if hold.executions > 1 else ""
+        below.append(section(bold("Parameters"), plain(f" ({len(hold.parameters):,}{runs})")))
         values_text = "\n".join(dossier.parameters(hold))
         missing += _fence(below, values_text, MAX_PARAMETERS, MAX_PARAMETERS_COST, MAX_PARAMETER_LINES)
     remarks = [section(plain(remark)) for remark in dossier.remarks(hold)]

@@ -46,11 +46,20 @@ def parts(hold: Hold) -> list[Part]:
 
 
 def parameters(hold: Hold) -> list[str]:
-    """One line for each bound value, quoted as SQL would quote it, so that NULL is not 'NULL'."""
-    return [
-        f"${number} = NULL" if value is None else f"${number} = '{visible.line(value.replace(_Q, _Q + _Q))}'"
-        for number, value in enumerate(hold.parameters, 1)
-    ]
+    """One line for each bound value, quoted as SQL would quote it, so that NULL is not 'NULL'.
+
+    Of a batch, each line begins with the number of its run.
+    """
+    found: list[str] = []
+    for run, values in enumerate(hold.runs, 1):
+        of = f"run {run}: " if hold.executions > 1 else ""
+        found += [
+            f"{of}${number} = NULL"
+            if value is None
+            else f"{of}${number} = '{visible.line(value.replace(_Q, _Q + _Q))}'"
+            for number, value in enumerate(values, 1)
+        ]
+    return found
 
 
 def verb(hold: Hold) -> str:
@@ -114,9 +123,10 @@ def lines(hold: Hold, now: datetime) -> list[str]:
 
 
 def remarks(hold: Hold) -> list[str]:
-    """`visible.remarks` over everything that runs."""
+    """How often it would run, if not once, and `visible.remarks` over everything that runs."""
     values = "".join(value for value in hold.parameters if value)
-    return visible.remarks(f"{hold.sql}{values}")
+    often = [f"it would run {hold.executions:,} times, decided together"] if hold.executions > 1 else []
+    return often + visible.remarks(f"{hold.sql}{values}")
 
 
 def _said(approve: bool, person: str, reason: str) -> str:  # noqa: FBT001 — a vote is yes or no

@@ -235,6 +235,7 @@ _PLAIN = (
     *("id", "digest", "session", "statement", "agent", "owner", "database", "environment", "role", "sql"),
     *(
         "parameters",
+        "executions",
         "rule",
         "reasons",
         "effects",

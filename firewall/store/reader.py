@@ -77,13 +77,11 @@ class Reader:
         """Everything that the log says of a hold, oldest first, its statement's judgement included."""
         if not hold_id:
             return []
-        query = select(_RECORDS.id, _RECORDS.bytes).where(_RECORDS.hold == hold_id)
-        found = [rows.record(row) for row in await self._all(query.order_by(_RECORDS.at, _RECORDS.idx))]
-        ids = {record.id for record in found}
-        statements = {record.statement for record in found} - {""}
-        query = select(_RECORDS.id, _RECORDS.bytes).where(_RECORDS.statement.in_(statements))
-        found += [rows.record(row) for row in await self._all(query) if row.id not in ids]
-        return sorted(found, key=lambda record: (record.at, record.id))
+        statements = select(_RECORDS.statement).where(_RECORDS.hold == hold_id, _RECORDS.statement != "")
+        query = select(_RECORDS.id, _RECORDS.bytes).where(
+            or_(_RECORDS.hold == hold_id, _RECORDS.statement.in_(statements))
+        )
+        return [rows.record(row) for row in await self._all(query.order_by(_RECORDS.at, _RECORDS.idx))]
 
     async def statement_records(self, statement: str) -> list[audit.Record]:
         """Everything that the log says of one statement, oldest first."""

@@ -46,6 +46,7 @@ class HoldView(_View):
     role: str
     sql: str
     parameters: tuple[str | None, ...]
+    executions: int
     rule: str
     reasons: tuple[str, ...]
     effects: tuple[str, ...]
