@@ -237,10 +237,15 @@ class Snapshot:
 
     @cached_property
     def run_by_type(self) -> dict[str, tuple[str, ...]]:
-        """Type, as format_type prints it → functions that casting or comparing its values can run."""
+        """Type, as format_type prints it → functions that casting or comparing its values can run.
+
+        Casts between an own type and a built-in one stand at the own type alone (a dot is in its name), whose
+        values they need.
+        """
         found: dict[str, dict[str, None]] = {}
         for cast in self.casts:
-            for side in (cast.source, cast.target):
+            sides = (cast.source, cast.target)
+            for side in [side for side in sides if "." in side] or sides:
                 found.setdefault(side, {})[cast.function] = None
         for of in self.operator_classes:
             found.setdefault(of.type, {}).update(dict.fromkeys(of.functions))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from firewall.sql import reviewed
+from firewall.sql import grammar, reviewed
 from firewall.sql.analysis import Kind, ObjectType
 from firewall.sql.functions import type_name, user_function
 from firewall.sql.grammar import strings
@@ -58,6 +58,8 @@ def _built_in(walk: Walk, name: Name, own: tuple[Function, ...], scope: Scope, a
         _set_config(walk, arguments, scope)
     elif name.name in reviewed.SEQUENCE_FUNCTIONS:
         _sequence(walk, arguments, scope)
+    elif name.name in reviewed.INPUT_FUNCTIONS:
+        _input(walk, qualified, arguments, scope)
     elif kind is not None:
         if kind is Kind.UNKNOWN:
             walk.opaque = walk.opaque or f"`{name}` runs SQL that is not in the text"
@@ -118,7 +120,19 @@ def setting(walk: Walk, name: str, value: str | None, scope: Scope) -> None:
     if name in {"search_path", "schema"}:
         walk.after = replace(walk.after, search_path=None)
     if not reviewed.lexes_safely("client_encoding" if name == "names" else name, value):
+        walk.unknown(f"`{name}` would change how texts are read", name, scope, ObjectType.SETTING)
         walk.after = replace(walk.after, lexing_safe=False)
+
+
+def _input(walk: Walk, qualified: str, arguments: list[Any], scope: Scope) -> None:
+    """Whether a text is a value of a type: the type's checks say so."""
+    named = any("NamedArgExpr" in argument for argument in arguments)
+    text = _literal(arguments[1]) if len(arguments) > 1 and not named else None
+    parsed = grammar.parse(f"SELECT NULL::{text}") if text is not None else ()
+    if isinstance(parsed, tuple) and len(parsed) == 1:
+        walk.visit(parsed[0].kind, parsed[0].tree, replace(scope, ctes=frozenset()))
+    else:
+        walk.effect(Kind.EXECUTE, qualified, scope, ObjectType.FUNCTION)
 
 
 def _sequence(walk: Walk, arguments: list[Any], scope: Scope) -> None:

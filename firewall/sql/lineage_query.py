@@ -26,7 +26,7 @@ class Queries:
     """One trace: what it gathers on the way.
 
     mentioned: all base columns that are named. tests: those that decide or count, wherever they stand.
-    kept: those whose values are written. read: all relations.
+    kept: those whose values are written, or told by the number of rows. read: all relations.
     """
 
     def __init__(
@@ -225,7 +225,9 @@ class Queries:
                 only(ordered, "this", "desc", "nulls_first")
                 tested.append(self._key(ordered.this, inside, rows.fields))
         bounds = (node.args.get(clause) for clause in ("limit", "offset"))
-        tested += [value(self, bound, Scope((), outer, ctes)) for bound in bounds if bound]
+        counts = union(value(self, bound, Scope((), outer, ctes)) for bound in bounds if bound)
+        self.kept |= counts  # whoever counts the rows has the value
+        tested.append(counts)
         return Rows(rows.fields, union(tested))
 
     def _key(self, node: exp.Expr, scope: Scope, fields: tuple[Field, ...]) -> Sources:

@@ -54,12 +54,20 @@ _DANGEROUS: tuple[tuple[Kind, str], ...] = (
     (Kind.LOCK, r"pg_(try_)?advisory_(xact_)?lock(_shared)?"),
     (
         Kind.EXECUTE,
+        # input functions: of any type, whose checks are somebody's own functions
+        r"(domain|record|array|range|multirange)_(in|recv)",
+    ),
+    (
+        Kind.EXECUTE,
         r"pg_sleep\w*|pg_export_snapshot|pg_stat_(clear|force|reset)\w*|pg_prewarm|autoprewarm\w*",
     ),
     (Kind.MAINTENANCE, r"brin_(de)?summarize\w*|gin_clean_pending_list|pg_truncate_\w+|pg_freeze\w*"),
     (Kind.NOTIFY, r"pg_notify"),
 )
 _DANGEROUS_NAMES = re.compile("|".join(f"(?P<r{i}>{names})" for i, (_, names) in enumerate(_DANGEROUS)))
+
+# Functions that read a value of the type named by their second argument, checks included.
+INPUT_FUNCTIONS = frozenset({"pg_input_is_valid", "pg_input_error_info"})
 
 SEQUENCE_FUNCTIONS = frozenset({"nextval", "setval"})
 

@@ -11,7 +11,11 @@ from tests.sql.shop import SHOP, cases
 HARMLESS = {Kind.READ, Kind.SESSION, Kind.TRANSACTION, Kind.SETTING}
 
 
-@pytest.mark.parametrize("case", cases("evasions", "expect"), ids=lambda case: case.name)
+# what needs a real catalog to be seen is judged against one in test_evasions_server.py
+EVASIONS = [case for case in cases("evasions", "expect") if not case.name.startswith("attached")]
+
+
+@pytest.mark.parametrize("case", EVASIONS, ids=lambda case: case.name)
 def test_an_evasion_shows_what_it_does(case):
     kind, _, name = case.heading.partition(" ")
     analysis = analyse(case.sql, SHOP, Facts())

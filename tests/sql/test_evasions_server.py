@@ -1,0 +1,58 @@
+"""Every evasion on a real server: it does what it claims, and `production.yaml` does not let it through."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from firewall.policy import Action, Subject
+from tests.sql.harm import happens
+from tests.sql.judge import Judge
+from tests.sql.shop import FIXTURES, cases
+
+CASES = cases("evasions", "expect")
+ALLOWED = 6  # to be thought over before it grows
+WORLD = FIXTURES / "evasions" / "world" / "world.sql"
+
+
+@pytest.fixture(scope="module")
+def world(postgres):
+    """The DSN of a database in which the evasions work."""
+    name = "evasions_world"
+    with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+        with psycopg.connect(postgres.dsn(name), autocommit=True) as furnisher:
+            furnisher.execute(WORLD.read_text())
+        yield postgres.dsn(name)
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="module")
+def judge(world):
+    return Judge(world, Subject(agent="shopper", owner="ola@example.com", database="world"))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_it_does_what_it_claims(world, case):
+    kind, _, name = case.heading.partition(" ")
+    assert not happens(world, kind, name, case.sql + "\n")
+
+
+# INVARIANT: 3. What is not understood, or understood to do harm, is never passed.
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_it_is_seen_and_stopped(judge, case):
+    judgement = judge(case.sql)
+    assert judgement.analysis.error is None
+    kind, _, name = case.heading.partition(" ")
+    found = {(effect.kind.value, effect.object) for effect in judgement.effects}
+    assert (kind, name) in found or (not name and kind in {each for each, _ in found}), found
+    if "-- allowed: " in case.sql:
+        assert judgement.verdict.action is Action.ALLOW, judgement.effects
+    else:
+        assert judgement.verdict.action in {Action.HOLD, Action.DENY}, judgement.effects
+
+
+def test_few_claims_are_refusals_and_few_are_let_through():
+    refused = [case for case in CASES if "-- claim: fails" in case.sql]
+    assert len(refused) < len(CASES) / 5
+    assert len([case for case in CASES if "-- allowed: " in case.sql]) <= ALLOWED
