@@ -13,16 +13,22 @@ import pickle
 import resource
 import signal
 import tempfile
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import structlog
 from pebble import ProcessExpired, ProcessPool
 
 from firewall import sql
 from firewall.sql.analyse import analyse
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from firewall.catalog import Snapshot
+
+log = structlog.get_logger(__name__)
 
 # A statement that takes longer is hostile or beyond review; the p99 to reach is 10 ms.
 DEADLINE_SECONDS = 5.0
@@ -31,6 +37,8 @@ MEMORY_BYTES = 2 * 1024**3
 # Texts beyond this are not parsed at all.
 MAX_TEXT_BYTES = 1024 * 1024
 WARM_UP = "SELECT 1"
+# Catalogs kept for the workers: one for each database, and what is still being analysed against older ones.
+MAX_PUBLISHED = 256
 
 _snapshots: dict[str, Snapshot] = {}  # in a worker: the catalogs that it has read, newest last
 _KEPT = 4
@@ -41,21 +49,24 @@ class Analysts:
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
+        self._published: dict[Path, None] = {}  # newest last
         self._folder = tempfile.TemporaryDirectory(prefix="query-firewall-")
-        self._pool = ProcessPool(
-            max_workers=workers,
-            context=multiprocessing.get_context("spawn"),
-            initializer=_start,
-            max_tasks=100_000,
-        )
+        self._closed = False
+        self._pool = _pool(workers)
 
     def publish(self, snapshot: Snapshot) -> None:
         """Make a catalog known to the workers; texts are analysed against published catalogs only."""
         path = self._path(snapshot.version)
+        self._published.pop(path, None)
+        self._published[path] = None
         if not path.exists():
             scratch = path.with_suffix(".new")
             scratch.write_bytes(pickle.dumps(snapshot, protocol=pickle.HIGHEST_PROTOCOL))
             scratch.rename(path)
+        while len(self._published) > MAX_PUBLISHED:
+            oldest = next(iter(self._published))
+            del self._published[oldest]
+            oldest.unlink(missing_ok=True)
 
     async def warm(self, snapshot: Snapshot) -> None:
         """Start every worker and let it read the catalog."""
@@ -68,28 +79,50 @@ class Analysts:
         """What `text` would do against the published catalog of that version."""
         if len(text.encode(errors="surrogatepass")) > MAX_TEXT_BYTES:
             return sql.unknown(f"the text is longer than {MAX_TEXT_BYTES >> 20} MiB", text, facts)
-        future = self._pool.schedule(
-            _analyse, args=(str(self._path(version)), version, text, facts), timeout=DEADLINE_SECONDS
-        )
+        future = self._schedule((str(self._path(version)), version, text, facts))
         # INVARIANT: 3. what is not understood is refused or held: every failure here is `unknown`
         try:
             return await asyncio.wrap_future(future)
         except TimeoutError:
             why = f"its analysis took longer than {DEADLINE_SECONDS:g} s"
-        except ProcessExpired:
+        except (ProcessExpired, BrokenProcessPool):
             why = "its analysis crashed"
         except MemoryError:
             why = "its analysis needed too much memory"
+        except Exception as error:  # noqa: BLE001 — a bug here may cost a hold, never a passage or a session
+            why = f"its analysis failed ({type(error).__name__})"
         return sql.unknown(why, text, facts)
+
+    def _schedule(self, args: tuple[str, str, str, sql.Facts]) -> Future[sql.Analysis]:
+        try:
+            return self._pool.schedule(_analyse, args=args, timeout=DEADLINE_SECONDS)
+        except RuntimeError:
+            # a worker that is killed while it has nothing to do takes pebble's whole pool along
+            if self._closed:
+                raise
+        log.error("the analysis workers are started anew")
+        broken, self._pool = self._pool, _pool(self._workers)
+        broken.stop()  # type: ignore[no-untyped-call]  # pebble annotates only some of its methods
+        return self._pool.schedule(_analyse, args=args, timeout=DEADLINE_SECONDS)
 
     def close(self) -> None:
         """End the workers."""
+        self._closed = True
         self._pool.stop()  # type: ignore[no-untyped-call]  # pebble annotates only some of its methods
         self._pool.join()
         self._folder.cleanup()
 
     def _path(self, version: str) -> Path:
         return Path(self._folder.name) / f"{version}.pickle"
+
+
+def _pool(workers: int) -> ProcessPool:
+    return ProcessPool(
+        max_workers=workers,
+        context=multiprocessing.get_context("spawn"),
+        initializer=_start,
+        max_tasks=100_000,
+    )
 
 
 def _start() -> None:
