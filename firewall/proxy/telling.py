@@ -207,11 +207,11 @@ def not_recorded(why: str) -> Refusal:
 
 def waiting(hold: Hold, url: str) -> tuple[str, str, str]:
     """Message, detail and hint of the notice that a held statement gets at once."""
-    where = f" at {url}/holds/{hold.id}" if url else f" with `firewall holds approve {hold.id}`"
+    where = f"at {url}/holds/{hold.id}" if url else f"with `firewall holds approve {hold.id}`"
     return (
         f"query-firewall: hold {hold.id}, waiting for approval by {' or '.join(hold.groups)}",
         "\n".join(hold.reasons[:5]),
-        f"it is decided in Slack or{where}, and expires at {hold.expires_at:%Y-%m-%d %H:%M:%S} UTC",
+        f"it is decided {where}, and expires at {hold.expires_at:%Y-%m-%d %H:%M:%S} UTC",
     )
 
 
