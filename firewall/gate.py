@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from firewall.workers import Analysts
 
 CACHE_BYTES = 32 * 1024 * 1024
+# A text whose catalog changes this often while it is analysed is judged with its names in doubt.
+MAX_READINGS = 3
 # what one effect, reason or name weighs in CPython, roughly and rather too much
 _WEIGHT = 600
 
@@ -58,6 +60,15 @@ class Judgement:
         return any(effect.kind in _CHANGES_CATALOG for effect in self.effects)
 
     @property
+    def after(self) -> Facts:
+        """What the session may believe of itself once the text has run, whatever it was."""
+        after = self.analysis.after
+        understood = self.analysis.error is None and all(
+            s.node != "unknown" for s in self.analysis.statements
+        )
+        return after if understood else replace(after, role="", search_path=None)
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Labels that reach the client."""
         return tuple(sorted({label for effect in self.effects for label in effect.labels}))
@@ -82,7 +93,12 @@ class Gate:
         self._read_catalog = read_catalog
         self._snapshot: Snapshot | None = None
         self._labels: Labels | None = None
-        self._refreshing: asyncio.Task[Snapshot] | None = None
+        # readings of the catalog: how many were asked for, and up to which of them the snapshot serves
+        self._wanted = 0
+        self._served = 0
+        self._reading: asyncio.Task[None] | None = None
+        # one analysis serves everyone who asks for the same while it runs
+        self._analyses: dict[tuple[object, ...], asyncio.Task[Analysis]] = {}
         self._cache: OrderedDict[tuple[object, ...], tuple[Judgement, int]] = OrderedDict()
         self._cached_bytes = 0
 
@@ -101,30 +117,51 @@ class Gate:
         assert self._snapshot is not None
         return self._snapshot
 
-    async def refresh(self) -> Snapshot:
-        """Read the catalog anew; whoever asks meanwhile waits for the reading that began after them."""
-        before = self._refreshing
-        if before is not None and not before.done():
-            await asyncio.wait([before])
-            if self._refreshing is not None and self._refreshing is not before:
-                return await asyncio.shield(self._refreshing)
-        self._refreshing = asyncio.create_task(self._read())
-        return await asyncio.shield(self._refreshing)
+    def outdate(self) -> None:
+        """The catalog has changed: from now on nothing is judged by what was read before this call."""
+        self._wanted += 1
 
-    async def _read(self) -> Snapshot:
+    async def refresh(self) -> Snapshot:
+        """A catalog whose reading began after this call. Raises CatalogError; until a reading succeeds
+        nothing is judged.
+        """
+        self.outdate()
+        await self._current()
+        return self.snapshot
+
+    async def _current(self) -> None:
+        """Return when the snapshot serves everyone who has asked so far. Whoever asks meanwhile shares it."""
+        wanted = self._wanted
+        while self._served < wanted:
+            if self._reading is None:
+                self._reading = asyncio.create_task(self._read())
+                self._reading.add_done_callback(self._has_read)
+            await asyncio.shield(self._reading)
+
+    async def _read(self) -> None:
+        serves = self._wanted
         snapshot = await self._read_catalog()
         if self._snapshot is None or snapshot.version != self._snapshot.version:
             self._analysts.publish(snapshot)
         self._labels = self._policy.labels(snapshot)
         self._snapshot = snapshot
-        return snapshot
+        self._served = serves
+
+    def _has_read(self, reading: asyncio.Task[None]) -> None:
+        self._reading = None
+        if not reading.cancelled():
+            reading.exception()  # who waits for it has it; nobody may be waiting any more
 
     def remembered(self, subject: Subject, text: str, facts: Facts, *, lexing_safe: bool) -> Judgement | None:
-        """A judgement already known, without waiting; None while the catalog is being read."""
-        if self._refreshing is not None and not self._refreshing.done():
+        """A judgement already known, without waiting; None while the catalog has to be read."""
+        if self._served < self._wanted:
             return None
-        known = self._cache.get(self._key(subject, text, replace(facts, lexing_safe=lexing_safe)))
-        return known[0] if known else None
+        key = self._key(subject, text, _told(facts, lexing_safe=lexing_safe))
+        known = self._cache.get(key)
+        if known is None:
+            return None
+        self._cache.move_to_end(key)
+        return known[0]
 
     async def judge(
         self,
@@ -136,28 +173,41 @@ class Gate:
         in_doubt: bool = False,
         prepared: Mapping[str, str | None] | None = None,
     ) -> Judgement:
-        """What this text would do and whether it may.
+        """What this text would do and whether it may. Raises CatalogError when the catalog cannot be read.
 
         in_doubt: the open transaction has changed the catalog in ways that nobody else can see yet.
         prepared: the session's prepared statements; looked at only if the text executes one.
         """
-        if self._refreshing is not None and not self._refreshing.done():
-            await asyncio.wait([self._refreshing])
-        snapshot = self.snapshot
-        facts = replace(facts, lexing_safe=facts.lexing_safe and lexing_safe, prepared=())
-        key = self._key(subject, text, facts)
-        if not in_doubt and (known := self._cache.get(key)):
-            self._cache.move_to_end(key)
-            return known[0]
-        analysis = await self._analysts.analyse(text, snapshot.version, facts)
-        if analysis.volatile and prepared:
-            texts = tuple((name, body) for name, body in prepared.items() if body is not None)
-            known_texts = replace(facts, prepared=texts)
-            analysis = await self._analysts.analyse(text, snapshot.version, known_texts)
-        judgement = self._evaluate(subject, text, facts, analysis, snapshot, in_doubt=in_doubt)
+        facts = _told(facts, lexing_safe=lexing_safe)
+        for _ in range(MAX_READINGS):
+            await self._current()
+            if not in_doubt and (
+                known := self.remembered(subject, text, facts, lexing_safe=facts.lexing_safe)
+            ):
+                return known
+            snapshot = self.snapshot
+            analysis = await self._analyse(text, snapshot, facts)
+            if analysis.volatile and prepared:
+                texts = tuple((name, body) for name, body in prepared.items() if body is not None)
+                analysis = await self._analyse(text, snapshot, replace(facts, prepared=texts))
+            if self._served == self._wanted and snapshot.version == self.snapshot.version:
+                break
+        else:
+            # it changes faster than a text is analysed
+            in_doubt = True
+        judgement = self._evaluate(subject, text, facts, analysis, self.snapshot, in_doubt=in_doubt)
         if not in_doubt and not analysis.volatile and not judgement.native:
-            self._remember(key, judgement)
+            self._remember(self._key(subject, text, facts), judgement)
         return judgement
+
+    async def _analyse(self, text: str, snapshot: Snapshot, facts: Facts) -> Analysis:
+        key = (text, snapshot.version, facts)
+        task = self._analyses.get(key)
+        if task is None:
+            task = asyncio.create_task(self._analysts.analyse(text, snapshot.version, facts))
+            self._analyses[key] = task
+            task.add_done_callback(lambda _: self._analyses.pop(key, None))
+        return await asyncio.shield(task)
 
     def _evaluate(
         self,
@@ -202,14 +252,25 @@ class Gate:
         return subject, text, facts, version, self._policy.revision
 
     def _remember(self, key: tuple[object, ...], judgement: Judgement) -> None:
+        if key in self._cache:
+            return
         size = 2 * len(judgement.sql) + _WEIGHT * (
             2 + len(judgement.effects) + len(judgement.verdict.reasons) + len(judgement.analysis.statements)
         )
+        if size > CACHE_BYTES // 8:
+            return  # one text must not push out all others
         self._cache[key] = (judgement, size)
         self._cached_bytes += size
         while self._cached_bytes > CACHE_BYTES:
             _, (_, dropped) = self._cache.popitem(last=False)
             self._cached_bytes -= dropped
+
+
+def _told(facts: Facts, *, lexing_safe: bool) -> Facts:
+    """What the session says of itself, and what the server says of it. Prepared texts are told apart."""
+    if facts.lexing_safe is (facts.lexing_safe and lexing_safe) and not facts.prepared:
+        return facts
+    return replace(facts, lexing_safe=facts.lexing_safe and lexing_safe, prepared=())
 
 
 def _unknown(what: str) -> Effect:

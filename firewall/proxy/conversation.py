@@ -236,7 +236,7 @@ def ruling(judgement: Judgement) -> session.Ruling:
     """A judgement as the session needs it. In observe mode everything passes; the record says the verdict."""
     verdict = judgement.verdict
     action = session.Action(verdict.action.value) if verdict.enforced else session.Action.ALLOW
-    after = judgement.analysis.after
+    after = judgement.after
     return session.Ruling(
         action=action,
         native=judgement.native and verdict.enforced,

@@ -1,0 +1,277 @@
+"""Verdicts are remembered for exactly what they were made of, and made of what is current."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from firewall import gate as gates
+from firewall import policy, sql
+from firewall.errors import CatalogError
+from firewall.policy import Action, Subject
+from firewall.sql.analyse import analyse
+from tests.sql.shop import SHOP
+
+if TYPE_CHECKING:
+    from firewall.catalog import Snapshot
+
+AGENT = Subject("shopper", "ola@example.com", "shop", "production")
+FACTS = sql.Facts(database="shop", role="app")
+
+
+@dataclass
+class Analysts:
+    """Analyses at once, or when `go` is set; counts what it is asked."""
+
+    asked: list[tuple[str, sql.Facts]] = field(default_factory=list)
+    published: dict[str, Snapshot] = field(default_factory=dict)
+    go: asyncio.Event | None = None
+    answer: sql.Analysis | None = None
+
+    def publish(self, snapshot: Snapshot) -> None:
+        self.published[snapshot.version] = snapshot
+
+    async def analyse(self, text: str, version: str, facts: sql.Facts) -> sql.Analysis:
+        self.asked.append((text, facts))
+        if self.go is not None:
+            await self.go.wait()
+        return self.answer or analyse(text, self.published[version], facts)
+
+
+@dataclass
+class Catalog:
+    """Read by the gate; `go` holds a reading up."""
+
+    snapshot: Snapshot = SHOP
+    readings: int = 0
+    go: asyncio.Event | None = None
+    broken: bool = False
+
+    async def read(self) -> Snapshot:
+        self.readings += 1
+        if self.go is not None:
+            await self.go.wait()
+        if self.broken:
+            raise CatalogError("cannot be read")
+        return self.snapshot
+
+    def change(self) -> None:
+        self.snapshot = replace(self.snapshot, version=f"{self.snapshot.version[:60]}{self.readings:04}")
+
+
+@dataclass
+class Stage:
+    gate: gates.Gate
+    analysts: Analysts
+    catalog: Catalog
+
+    async def judge(self, text: str, facts: sql.Facts = FACTS, subject: Subject = AGENT) -> gates.Judgement:
+        return await self.gate.judge(subject, text, facts)
+
+    def remembered(self, text: str, facts: sql.Facts = FACTS, *, lexing_safe: bool = True) -> bool:
+        return self.gate.remembered(AGENT, text, facts, lexing_safe=lexing_safe) is not None
+
+
+def rules(*, reads: str) -> policy.Policy:
+    """A policy that does one thing to every read; everything else that touches data is denied."""
+    return policy.parse(
+        "version: 1\ndefault: deny\nmode: enforce\n"
+        "approvers:\n  dba@example.com: {groups: [dba]}\n"
+        "approval: {groups: [dba], quorum: 1, expires: 10m}\n"
+        "rules:\n"
+        f"  - {{name: reads, {reads}: read, why: because}}\n"
+        "  - {name: quiet, allow: [transaction, session, setting], why: because}\n",
+        Path("p.yaml"),
+    )
+
+
+@pytest.fixture
+async def stage() -> Stage:
+    analysts, catalog = Analysts(), Catalog()
+    gate = gates.Gate(rules(reads="allow"), analysts, catalog.read)  # type: ignore[arg-type]  # all it uses
+    await gate.refresh()
+    return Stage(gate, analysts, catalog)
+
+
+READ = "SELECT id FROM orders"
+
+
+async def test_a_verdict_is_remembered_for_its_text(stage: Stage) -> None:
+    judgement = await stage.judge(READ)
+    assert judgement.verdict.action is Action.ALLOW
+    assert stage.remembered(READ)
+    assert await stage.judge(READ) is judgement
+    assert not stage.remembered(READ + " ")
+    assert len(stage.analysts.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        replace(FACTS, role="other"),
+        replace(FACTS, database="other"),
+        replace(FACTS, search_path=("pg_catalog", "other")),
+        replace(FACTS, search_path=None),
+        replace(FACTS, temporary=frozenset({"orders"})),
+        replace(FACTS, lexing_safe=False),
+    ],
+)
+async def test_nothing_is_remembered_for_other_facts(stage: Stage, facts: sql.Facts) -> None:
+    await stage.judge(READ)
+    assert not stage.remembered(READ, facts)
+
+
+async def test_nothing_is_remembered_for_another_agent_catalog_or_policy(stage: Stage) -> None:
+    await stage.judge(READ)
+    other = replace(AGENT, agent="other")
+    assert stage.gate.remembered(other, READ, FACTS, lexing_safe=True) is None
+    stage.catalog.change()
+    await stage.gate.refresh()
+    assert not stage.remembered(READ)
+    await stage.judge(READ)
+    assert stage.remembered(READ)
+    stage.gate.policy = rules(reads="hold")
+    assert not stage.remembered(READ)
+    assert (await stage.judge(READ)).verdict.action is Action.HOLD
+
+
+async def test_a_session_that_reads_texts_differently_gets_nothing_that_was_remembered(stage: Stage) -> None:
+    await stage.judge(READ)
+    assert not stage.remembered(READ, lexing_safe=False)
+    # the session says so before the server does
+    assert not stage.remembered(READ, replace(FACTS, lexing_safe=False), lexing_safe=True)
+    judgement = await stage.gate.judge(AGENT, READ, FACTS, lexing_safe=False)
+    assert judgement.verdict.action is Action.DENY
+    assert {effect.kind for effect in judgement.effects} == {sql.Kind.UNKNOWN}
+
+
+async def test_a_text_that_the_grammar_rejects_is_unknown_and_never_remembered(stage: Stage) -> None:
+    judgement = await stage.judge("SELEC 1")
+    assert judgement.native
+    assert judgement.verdict.action is Action.DENY
+    assert judgement.after.search_path is None
+    assert not stage.remembered("SELEC 1")
+
+
+async def test_a_catalog_in_doubt_adds_unknown_but_not_to_what_names_nothing(stage: Stage) -> None:
+    await stage.judge(READ)
+    doubted = await stage.gate.judge(AGENT, READ, FACTS, in_doubt=True)
+    assert sql.Kind.UNKNOWN in {effect.kind for effect in doubted.effects}
+    assert doubted.verdict.action is Action.DENY
+    assert (await stage.judge(READ)).verdict.action is Action.ALLOW
+    commit = await stage.gate.judge(AGENT, "COMMIT", FACTS, in_doubt=True)
+    assert commit.verdict.action is Action.ALLOW
+
+
+async def test_what_executes_a_prepared_statement_is_judged_by_its_text(stage: Stage) -> None:
+    texts = {"r": READ, "d": "DELETE FROM orders", "x": None}
+    read = await stage.gate.judge(AGENT, "EXECUTE r", FACTS, prepared=texts)
+    assert read.verdict.action is Action.ALLOW
+    delete = await stage.gate.judge(AGENT, "EXECUTE d", FACTS, prepared=texts)
+    assert delete.verdict.action is Action.DENY
+    unknown = await stage.gate.judge(AGENT, "EXECUTE x", FACTS, prepared=texts)
+    assert unknown.verdict.action is Action.DENY
+    assert not stage.remembered("EXECUTE r")
+
+
+async def test_what_nothing_is_known_of_leaves_no_name_known(stage: Stage) -> None:
+    stage.analysts.answer = sql.unknown("its analysis crashed", READ, FACTS)
+    judgement = await stage.judge(READ)
+    assert judgement.verdict.action is Action.DENY
+    assert judgement.after == replace(FACTS, role="", search_path=None)
+    assert not stage.remembered(READ)
+
+
+async def test_one_analysis_serves_everyone_who_waits_for_it(stage: Stage) -> None:
+    stage.analysts.go = asyncio.Event()
+    waiting = [asyncio.ensure_future(stage.judge(READ)) for _ in range(5)]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    waiting[0].cancel()
+    stage.analysts.go.set()
+    done = await asyncio.gather(*waiting, return_exceptions=True)
+    assert isinstance(done[0], asyncio.CancelledError)
+    assert all(isinstance(one, gates.Judgement) for one in done[1:])
+    assert len(stage.analysts.asked) == 1
+    assert stage.remembered(READ)
+
+
+async def test_the_memory_is_bounded_in_bytes_and_keeps_what_is_used(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gates, "CACHE_BYTES", 30_000)
+    await stage.judge(READ)
+    for i in range(50):
+        await stage.judge(f"{READ} WHERE id = {i}")
+        assert stage.remembered(READ)
+    assert stage.gate._cached_bytes <= 30_000
+    assert stage.gate._cached_bytes == sum(size for _, size in stage.gate._cache.values())
+    assert not stage.remembered(f"{READ} WHERE id = 0")
+    await stage.judge(f"{READ} WHERE id IN ({', '.join(['1'] * 2_000)})")
+    assert stage.remembered(READ)
+
+
+async def test_many_who_judge_the_same_are_counted_once(stage: Stage) -> None:
+    await asyncio.gather(*(stage.judge(READ) for _ in range(20)))
+    assert stage.gate._cached_bytes == sum(size for _, size in stage.gate._cache.values())
+
+
+async def test_a_refresh_is_shared_by_those_who_asked_before_it_began(stage: Stage) -> None:
+    stage.catalog.go = asyncio.Event()
+    before = stage.catalog.readings
+    first = asyncio.ensure_future(stage.gate.refresh())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    # these came while it was being read: they share the next reading
+    later = [asyncio.ensure_future(stage.gate.refresh()) for _ in range(5)]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    stage.catalog.change()
+    stage.catalog.go.set()
+    await asyncio.gather(first, *later)
+    assert stage.catalog.readings == before + 2
+    assert stage.gate.snapshot is stage.catalog.snapshot
+
+
+async def test_nothing_is_judged_by_a_catalog_that_is_known_to_be_old(stage: Stage) -> None:
+    await stage.judge(READ)
+    stage.gate.outdate()
+    assert not stage.remembered(READ)
+    stage.catalog.broken = True
+    with pytest.raises(CatalogError):
+        await stage.judge(READ)
+    assert not stage.remembered(READ)
+    stage.catalog.broken = False
+    stage.catalog.change()
+    assert (await stage.judge(READ)).catalog == stage.catalog.snapshot.version
+
+
+async def test_a_catalog_that_changes_under_an_analysis_is_analysed_again(stage: Stage) -> None:
+    stage.analysts.go = asyncio.Event()
+    waiting = asyncio.ensure_future(stage.judge(READ))
+    while not stage.analysts.asked:
+        await asyncio.sleep(0)
+    stage.catalog.change()
+    await stage.gate.refresh()
+    stage.analysts.go.set()
+    judgement = await waiting
+    assert judgement.catalog == stage.catalog.snapshot.version
+    assert len(stage.analysts.asked) == 2
+
+
+async def test_a_policy_that_is_replaced_under_an_analysis_is_the_one_that_judges(stage: Stage) -> None:
+    old = stage.gate.policy
+    stage.analysts.go = asyncio.Event()
+    waiting = asyncio.ensure_future(stage.judge(READ))
+    while not stage.analysts.asked:
+        await asyncio.sleep(0)
+    stage.gate.policy = rules(reads="hold")
+    stage.analysts.go.set()
+    assert (await waiting).verdict.action is Action.HOLD
+    # what the new policy said is not remembered as the old one's word
+    stage.gate.policy = old
+    assert (await stage.judge(READ)).verdict.action is Action.ALLOW
