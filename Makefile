@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup demo test check pictures format clean
+.PHONY: help setup demo test check bench pictures format clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
@@ -26,6 +26,11 @@ check: $(STAMP) ## lint, types, layering
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# BENCH_QUICK=1 does little of everything. What is not installed is left out: PgBouncer, HAProxy and pgpool-II
+# come with `apt-get install pgbouncer haproxy pgpool2`.
+bench: $(STAMP) ## measure the firewall beside direct, PgBouncer, HAProxy and pgpool-II (20 minutes)
+	$(BIN)/python -m tests.benchmarks $(BENCH)
 
 pictures: $(STAMP) ## make the README's pictures anew (needs Debian's chromium)
 	$(BIN)/python -m tests.web.pictures

@@ -1,0 +1,41 @@
+"""The benchmark's short form: it must run and write what it promises. How fast anything is, is not looked at."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MEASURES = {
+    *(f"{mode}-c1-{what}" for mode in ("prepared", "extended", "simple") for what in ("latency", "p99")),
+    *(f"{mode}-c8-tps" for mode in ("prepared", "extended", "simple")),
+    *("connections-per-second", "select-1m-seconds", "copy-out-1m-seconds", "copy-in-1m-seconds"),
+    *("idle-session-kib", "held-session-kib", "slow-reader-growth-kib", "slow-server-growth-kib"),
+}
+
+
+@pytest.mark.timeout(180)
+def test_the_short_form_measures_everything(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks", "--targets", "direct", "firewall", "--report", report],
+        cwd=ROOT,
+        env={**os.environ, "BENCH_QUICK": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = json.loads(report.read_text())
+    assert all(set(row) == {"measure", "target", "unit", "median", "min", "max"} for row in rows)
+    assert all(row["min"] <= row["median"] <= row["max"] for row in rows)
+    of_firewall = {row["measure"]: row["median"] for row in rows if row["target"] == "firewall"}
+    assert of_firewall.keys() >= MEASURES
+    assert all(of_firewall[measure] > 0 for measure in MEASURES if not measure.endswith("-kib"))
+    assert {row["target"] for row in rows} == {"direct", "firewall"}
+    assert "aim: at least 0.85" in done.stdout
