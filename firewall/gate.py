@@ -93,8 +93,10 @@ class Gate:
         self._read_catalog = read_catalog
         self._snapshot: Snapshot | None = None
         self._labels: Labels | None = None
-        # readings of the catalog: how many were asked for, and up to which of them the snapshot serves
+        # readings of the catalog: how many were asked for, which of them judging waits for, and up to
+        # which of them the snapshot serves
         self._wanted = 0
+        self._needed = 0
         self._served = 0
         self._reading: asyncio.Task[None] | None = None
         # one analysis serves everyone who asks for the same while it runs
@@ -120,18 +122,20 @@ class Gate:
     def outdate(self) -> None:
         """The catalog has changed: from now on nothing is judged by what was read before this call."""
         self._wanted += 1
+        self._needed = self._wanted
 
     async def refresh(self) -> Snapshot:
-        """A catalog whose reading began after this call. Raises CatalogError; until a reading succeeds
-        nothing is judged.
-        """
-        self.outdate()
-        await self._current()
+        """A catalog whose reading began after this call; judging goes on meanwhile. Raises CatalogError."""
+        self._wanted += 1
+        await self._read_up_to(self._wanted)
         return self.snapshot
 
-    async def _current(self) -> None:
-        """Return when the snapshot serves everyone who has asked so far. Whoever asks meanwhile shares it."""
-        wanted = self._wanted
+    async def current(self) -> None:
+        """Return when the snapshot is not known to be out of date. Raises CatalogError."""
+        await self._read_up_to(self._needed)
+
+    async def _read_up_to(self, wanted: int) -> None:
+        """Whoever asks before a reading begins shares it."""
         while self._served < wanted:
             if self._reading is None:
                 self._reading = asyncio.create_task(self._read())
@@ -154,7 +158,7 @@ class Gate:
 
     def remembered(self, subject: Subject, text: str, facts: Facts, *, lexing_safe: bool) -> Judgement | None:
         """A judgement already known, without waiting; None while the catalog has to be read."""
-        if self._served < self._wanted:
+        if self._served < self._needed:
             return None
         key = self._key(subject, text, _told(facts, lexing_safe=lexing_safe))
         known = self._cache.get(key)
@@ -180,7 +184,7 @@ class Gate:
         """
         facts = _told(facts, lexing_safe=lexing_safe)
         for _ in range(MAX_READINGS):
-            await self._current()
+            await self.current()
             if not in_doubt and (
                 known := self.remembered(subject, text, facts, lexing_safe=facts.lexing_safe)
             ):
@@ -190,7 +194,7 @@ class Gate:
             if analysis.volatile and prepared:
                 texts = tuple((name, body) for name, body in prepared.items() if body is not None)
                 analysis = await self._analyse(text, snapshot, replace(facts, prepared=texts))
-            if self._served == self._wanted and snapshot.version == self.snapshot.version:
+            if self._served >= self._needed and snapshot.version == self.snapshot.version:
                 break
         else:
             # it changes faster than a text is analysed

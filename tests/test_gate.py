@@ -250,6 +250,14 @@ async def test_nothing_is_judged_by_a_catalog_that_is_known_to_be_old(stage: Sta
     assert (await stage.judge(READ)).catalog == stage.catalog.snapshot.version
 
 
+async def test_a_reading_that_fails_by_the_way_stops_nobody(stage: Stage) -> None:
+    await stage.judge(READ)
+    stage.catalog.broken = True
+    with pytest.raises(CatalogError):
+        await stage.gate.refresh()
+    assert stage.remembered(READ)
+
+
 async def test_a_catalog_that_changes_under_an_analysis_is_analysed_again(stage: Stage) -> None:
     stage.analysts.go = asyncio.Event()
     waiting = asyncio.ensure_future(stage.judge(READ))

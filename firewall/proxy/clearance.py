@@ -7,11 +7,13 @@ the record that says so is durable.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from firewall import approval, audit, clock, ids
 from firewall.approval import State
+from firewall.errors import StoreError
 from firewall.policy import Action
 from firewall.proxy import telling
 
@@ -48,7 +50,7 @@ class Clearance:
         self._origin = house.origin
         self._holds: dict[int, str] = {}
         self._withdrawn: dict[int, str] = {}
-        self._recorded: set[int] = set()
+        self._asked: set[int] = set()
 
     def statement(self, ticket: int) -> str:
         """The id under which everything about one statement is recorded."""
@@ -58,10 +60,28 @@ class Clearance:
         self, ticket: int, judgement: Judgement, acts: Sequence[Act], tell: Callable[[str, str, str], None]
     ) -> Refusal | None:
         """Leave for all of `acts`, or why not. Raises StoreError when nothing can be recorded."""
+        self._asked.add(ticket)
+        try:
+            refusal = await self._ask(ticket, judgement, acts, tell)
+        except StoreError:
+            if ticket in self._holds:
+                # nobody waits for it any more; if this fails as well it expires
+                with suppress(StoreError):
+                    await self._desk.withdraw(self._holds.pop(ticket), "the store failed")
+            raise
+        finally:
+            self._asked.discard(ticket)
+            self._withdrawn.pop(ticket, None)
+        if refusal is not None:
+            self._holds.pop(ticket, None)
+        return refusal
+
+    async def _ask(
+        self, ticket: int, judgement: Judgement, acts: Sequence[Act], tell: Callable[[str, str, str], None]
+    ) -> Refusal | None:
         verdict = judgement.verdict
         statement = self.statement(ticket)
         record = telling.judgement_record(judgement, self.session, statement)
-        self._recorded.add(ticket)
         digest = self._digest(judgement, acts)
         if not verdict.enforced:
             await self._log.append([record, self._release(ticket, digest, "observe mode", acts)])
@@ -83,6 +103,8 @@ class Clearance:
 
     async def withdraw(self, ticket: int, why: str) -> None:
         """The client cancelled or went away while `ask` waits."""
+        if ticket not in self._asked:
+            return  # it has been answered already, and the session knows what to make of that
         self._withdrawn[ticket] = why
         if ticket in self._holds:
             await self._desk.withdraw(self._holds[ticket], why)
@@ -91,9 +113,9 @@ class Clearance:
         """Record what came of a statement; of one that Postgres rejected by itself, the judgement too."""
         judgement: Judgement = done.judgement  # type: ignore[assignment]  # it is what `Clear` carried
         statement = self.statement(done.ticket)
-        hold = self._holds.get(done.ticket, "")
+        hold = self._holds.pop(done.ticket, "")
         records: list[audit.Record] = []
-        if not done.released and done.ticket not in self._recorded:
+        if not done.released:
             records.append(telling.judgement_record(judgement, self.session, statement))
         records.append(
             telling.outcome_record(

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, assert_never
 import structlog
 
 from firewall import audit, session, sql
-from firewall.errors import FirewallError, StoreError
+from firewall.errors import CatalogError, FirewallError, StoreError
 from firewall.proxy import telling, upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
     from firewall.gate import Judgement
     from firewall.proxy.clearance import Clearance
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from firewall.proxy.upstream import Upstream
 
 log = structlog.get_logger(__name__)
+
+# Texts of one session that are analysed ahead of being run, at a time; more would be at others' expense.
+MAX_FORESEEN = 4
 
 
 class Conversation:
@@ -52,19 +55,21 @@ class Conversation:
         self._why = ""
         self._closed = asyncio.Event()
         self._congested = False
+        self._foreseen = 0
 
     async def run(self) -> str:
         """Relay until either side has gone; returns why it ended."""
-        self._front.on_lost = lambda: self.perform(self._machine.frontend_lost())
-        self._back.link.on_lost = lambda: self.perform(self._machine.backend_lost())
+        machine, back = self._machine, self._back.link
+        self._front.on_lost = lambda: self._event(machine.frontend_lost)
+        back.on_lost = lambda: self._event(machine.backend_lost)
         self._front.on_pressure = self._pressure_of_front
-        self._back.link.on_pressure = self._pressure_of_back
-        self._back.link.stream_to(lambda data: self.perform(self._machine.receive_backend(data)))
-        self._front.stream_to(lambda data: self.perform(self._machine.receive_frontend(data)))
+        back.on_pressure = self._pressure_of_back
+        back.stream_to(lambda data: self._event(lambda: machine.receive_backend(data)))
+        self._front.stream_to(lambda data: self._event(lambda: machine.receive_frontend(data)))
         if self._front.lost:
-            self.perform(self._machine.frontend_lost())
-        if self._back.link.lost:
-            self.perform(self._machine.backend_lost())
+            self._event(machine.frontend_lost)
+        if back.lost:
+            self._event(machine.backend_lost)
         await self._closed.wait()
         # outcomes and withdrawals still have to be written
         while self._tasks:
@@ -73,21 +78,24 @@ class Conversation:
 
     def cancel(self) -> None:
         """The client sent a CancelRequest with this conversation's key."""
-        self.perform(self._machine.cancel())
+        self._event(self._machine.cancel)
 
-    def shut_down(self) -> None:
-        """The firewall stops."""
-        self.perform(self._machine.shut_down())
+    def shut_down(self, *, at_once: bool = False) -> None:
+        """The firewall stops; what runs is finished, unless at once."""
+        self._event(lambda: self._machine.shut_down(at_once=at_once))
 
     # --- commands
 
-    def perform(self, commands: Iterable[session.Command]) -> None:
-        """Carry out commands in order."""
+    def _event(self, happens: Callable[[], Iterable[session.Command]]) -> None:
+        """Tell the session of something, and carry out what it commands, in order."""
         try:
-            for command in commands:
+            for command in happens():
                 self._perform(command)
         except Exception as error:  # noqa: BLE001 — whatever it is, invariant 9 holds
             self._fail(error)
+        self._regulate()
+
+    def _regulate(self) -> None:
         if self._machine.wants_frontend and not self._congested:
             self._front.resume()
         else:
@@ -102,7 +110,7 @@ class Conversation:
             case session.Judge():
                 self._judge(command)
             case session.Foresee(text, facts):
-                self._spawn(self._foresee(text, facts))
+                self._foresee(text, _facts(facts))
             case session.Clear():
                 self._spawn(self._clear(command))
             case session.Withdraw(ticket, why):
@@ -112,7 +120,9 @@ class Conversation:
             case session.Declined(refusal):
                 self._spawn(self._log.append([self._clearance.refusal_record(refusal)]))
             case session.CatalogChanged():
-                self._spawn(self._refresh())
+                # now, not in a task: nothing may be judged by the old catalog from here on
+                self._guarded.gate.outdate()
+                self._spawn(self._read_catalog())
             case session.CancelUpstream():
                 self._spawn(upstream.cancel(self._guarded.database, self._back.pid, self._back.key))
             case session.Close(why, fault):
@@ -127,7 +137,7 @@ class Conversation:
                 self._clearance.subject, command.sql, _facts(command.facts), lexing_safe=command.lexing_safe
             )
         if known is not None:
-            self.perform(self._machine.ruled(command.ticket, ruling(known)))
+            self._event(lambda: self._machine.ruled(command.ticket, ruling(known)))
         else:
             self._spawn(self._work_out(command))
 
@@ -142,25 +152,41 @@ class Conversation:
             in_doubt=command.in_doubt,
             prepared=command.prepared,
         )
-        self.perform(self._machine.ruled(command.ticket, ruling(judgement)))
+        self._event(lambda: self._machine.ruled(command.ticket, ruling(judgement)))
 
-    async def _foresee(self, text: str, facts: object) -> None:
-        await self._guarded.gate.judge(self._clearance.subject, text, _facts(facts))
+    def _foresee(self, text: str, facts: sql.Facts) -> None:
+        """Analyse while the rest of the batch is on its way."""
+        gate, subject = self._guarded.gate, self._clearance.subject
+        if self._foreseen < MAX_FORESEEN and not gate.remembered(subject, text, facts, lexing_safe=True):
+            self._foreseen += 1
+            self._spawn(self._judge_ahead(text, facts))
+
+    async def _judge_ahead(self, text: str, facts: sql.Facts) -> None:
+        try:
+            await self._guarded.gate.judge(self._clearance.subject, text, facts)
+        except FirewallError as error:
+            # whoever runs it will hear of it
+            log.info("not judged ahead", error=error.message)
+        finally:
+            self._foreseen -= 1
 
     async def _clear(self, command: session.Clear) -> None:
         judgement: Judgement = command.ruling.judgement  # type: ignore[assignment]  # it came from `ruling`
         try:
             refusal = await self._clearance.ask(
-                command.ticket, judgement, command.acts, lambda *words: self.perform(self._tell(*words))
+                command.ticket,
+                judgement,
+                command.acts,
+                lambda *words: self._event(lambda: self._tell(*words)),
             )
         except StoreError as error:
             # INVARIANT: 5. no release without a durable record
             refusal = telling.not_recorded(error.message)
         if refusal is None:
             self._released_at[command.ticket] = time.monotonic()
-            self.perform(self._machine.cleared(command.ticket))
+            self._event(lambda: self._machine.cleared(command.ticket))
         else:
-            self.perform(self._machine.refused(command.ticket, refusal))
+            self._event(lambda: self._machine.refused(command.ticket, refusal))
 
     def _tell(self, message: str, detail: str, hint: str) -> list[session.Command]:
         return self._machine.notice(message, detail=detail, hint=hint)
@@ -170,8 +196,12 @@ class Conversation:
         micros = int((time.monotonic() - began) * 1_000_000)
         await self._clearance.note(done, micros)
 
-    async def _refresh(self) -> None:
-        await self._guarded.gate.refresh()
+    async def _read_catalog(self) -> None:
+        try:
+            await self._guarded.gate.current()
+        except CatalogError as error:
+            # until it can be read nothing is judged; whoever asks next hears of it
+            log.warning("catalog not refreshed", database=self._guarded.name, error=error.message)
 
     # --- life and death
 
@@ -198,8 +228,13 @@ class Conversation:
             exc_info=None if known else error,
         )
         why = str(error) if known else type(error).__name__
-        for command in self._machine.failed(why):
-            self._perform(command)
+        try:
+            for command in self._machine.failed(why):
+                self._perform(command)
+        except Exception as again:  # noqa: BLE001 — a session that cannot even fail is cut off below
+            log.error("session failed while failing", error=type(again).__name__)  # noqa: TRY400 — logged above
+        if not self._closed.is_set():
+            self._close(why, fault=True)
 
     def _close(self, why: str, *, fault: bool) -> None:
         self._why = why
@@ -229,7 +264,7 @@ class Conversation:
 
     def _pressure_of_back(self, high: bool) -> None:  # noqa: FBT001 — asyncio's callback has one bit to tell
         self._congested = high
-        self.perform(())
+        self._regulate()
 
 
 def ruling(judgement: Judgement) -> session.Ruling:

@@ -7,7 +7,9 @@ read. While someone logs in, bytes are awaited with `read`; afterwards `on_data`
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from firewall.errors import ProtocolViolation
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 # What a peer may send ahead while it logs in; an honest one waits for every answer.
 MAX_AHEAD = 64 * 1024
 _CHUNK = 256 * 1024
+# What is written when a link is closed has so long to be taken by the other side.
+LINGER_SECONDS = 10
 
 
 class Link(asyncio.Protocol):
@@ -41,11 +45,13 @@ class Link(asyncio.Protocol):
         self._outgoing = ssl.MemoryBIO()
         self._shaken: asyncio.Future[None] | None = None
         self._paused = False
+        self._lingering: asyncio.TimerHandle | None = None
 
     # --- asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
+        _keep_alive(transport)
         if self._on_made:
             self._on_made(self)
 
@@ -62,6 +68,8 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc  # a reset is an end like any other
+        if self._lingering is not None:
+            self._lingering.cancel()
         self._gone()
 
     def pause_writing(self) -> None:
@@ -112,9 +120,13 @@ class Link(asyncio.Protocol):
             return
         if self._tls is None:
             self._transport.write(data)
-            return
-        self._tls.write(data)
-        self._transport.write(self._outgoing.read())
+        elif self._shaken is not None and self._shaken.done():
+            try:
+                self._tls.write(data)
+            except ssl.SSLError:
+                self._tls_ended()  # the peer has ended TLS: it takes nothing any more
+            else:
+                self._send_tls()
 
     def pause(self) -> None:
         """Read nothing more for now (back-pressure)."""
@@ -128,9 +140,15 @@ class Link(asyncio.Protocol):
             self._transport.resume_reading()
 
     def close(self) -> None:
-        """Close once everything written has been sent."""
-        if self._transport is not None:
-            self._transport.close()
+        """Close once everything written has been sent, or its time is up."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._tls is not None:
+            with suppress(ssl.SSLError):
+                self._tls.unwrap()  # says close_notify; the peer's own is not waited for
+            self._send_tls()
+        self._transport.close()
+        self._lingering = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._transport.abort)
 
     def abort(self) -> None:
         """Close at once; what is unsent is lost."""
@@ -204,3 +222,10 @@ class Link(asyncio.Protocol):
         self._shake_failed("the peer closed the connection during the TLS handshake")
         if self.on_lost:
             self.on_lost()
+
+
+def _keep_alive(transport: asyncio.BaseTransport) -> None:
+    """A peer that is gone without a word is noticed, instead of holding its session for ever."""
+    found = transport.get_extra_info("socket")
+    if found is not None and found.family != socket.AF_UNIX:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -28,6 +28,8 @@ log = structlog.get_logger(__name__)
 # 4 bytes for protocol 3.0, 32 of the up to 256 that 3.2 allows (manual 53.7, BackendKeyData).
 SHORT_KEY, LONG_KEY = 4, 32
 DRAIN_SECONDS = 10
+# Connections that have not logged in yet, beside those that may. Cancel requests come by them too.
+MAX_STRANGERS = 200
 
 
 class Listener:
@@ -37,6 +39,8 @@ class Listener:
         self._house = entrance
         self._server: asyncio.Server | None = None
         self._guests: set[asyncio.Task[None]] = set()
+        self._strangers: set[asyncio.Task[None]] = set()
+        self._admitted = 0
         self._conversations: dict[tuple[int, bytes], Conversation] = {}
         self._closing = False
 
@@ -69,8 +73,14 @@ class Listener:
         self._closing = True
         if self._server is not None:
             self._server.close()
+        for task in self._strangers:
+            task.cancel()
         for conversation in tuple(self._conversations.values()):
             conversation.shut_down()
+        if self._guests:
+            await asyncio.wait(self._guests, timeout=DRAIN_SECONDS)
+        for conversation in tuple(self._conversations.values()):
+            conversation.shut_down(at_once=True)
         if self._guests:
             _, late = await asyncio.wait(self._guests, timeout=DRAIN_SECONDS)
             for task in late:
@@ -79,9 +89,14 @@ class Listener:
             await self._server.wait_closed()
 
     def _admit(self, link: Link) -> None:
+        if len(self._strangers) >= MAX_STRANGERS or self._closing:
+            _dismiss(link, "53300", "sorry, too many clients are logging in already", "try again")
+            link.close()
+            return
         task = asyncio.get_running_loop().create_task(self._serve(link))
-        self._guests.add(task)
-        task.add_done_callback(self._guests.discard)
+        for tasks in (self._guests, self._strangers):
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
 
     async def _serve(self, link: Link) -> None:
         try:
@@ -122,10 +137,24 @@ class Listener:
                         conversation.cancel()
                     return
                 case wire.StartupMessage():
-                    visit = await self._log_in(link, message)
+                    pass
                 case _:
                     assert_never(message)
-        await visit.stay()
+            if self._admitted >= house.max_connections or self._closing:
+                raise login.LoginRefused("sorry, too many clients already", sqlstate="53300")
+            self._admitted += 1
+            try:
+                visit = await self._log_in(link, message)
+            except BaseException:
+                self._admitted -= 1
+                raise
+        try:
+            task = asyncio.current_task()
+            assert task is not None
+            self._strangers.discard(task)
+            await visit.stay()
+        finally:
+            self._admitted -= 1
 
     async def _log_in(self, link: Link, startup: wire.StartupMessage) -> _Visit:
         house = self._house
@@ -136,8 +165,6 @@ class Listener:
         if not name:
             raise ProtocolViolation("no user name in the startup packet", sqlstate="28000")
         wanted = startup.get("database") or name
-        if len(self._conversations) >= house.max_connections or self._closing:
-            raise login.LoginRefused("sorry, too many clients already", sqlstate="53300")
         settings = parameters.for_upstream(startup)
         arrival = Arrival(ids.session_id(), name, wanted, link.address, startup.get("application_name") or "")
         try:

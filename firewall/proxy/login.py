@@ -80,7 +80,8 @@ async def greet(
                     link.write(b"S")
                     await link.start_tls(tls, server_side=True)
             case wire.StartupMessage() | wire.CancelRequest():
-                if require_tls and link.tls is None:
+                # a cancel request may come in the clear, as older drivers send it
+                if require_tls and link.tls is None and isinstance(message, wire.StartupMessage):
                     raise ProtocolViolation(
                         "this firewall accepts TLS connections only",
                         sqlstate="28000",

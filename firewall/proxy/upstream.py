@@ -69,12 +69,16 @@ async def connect(database: Database, password: SecretStr, settings: Mapping[str
 
 async def cancel(database: Database, pid: int, key: bytes) -> None:
     """Send a CancelRequest (manual 53.2.8). It has no answer; an unreachable database is no news here."""
+    if not key:
+        return  # some servers hand out none
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             link = await _open(database)
-            link.write(wire.CancelRequest(pid, key).encode())
-            await link.read()  # the server closes when it has acted
-            link.close()
+            try:
+                link.write(wire.CancelRequest(pid, key).encode())
+                await link.read()  # the server closes when it has acted
+            finally:
+                link.close()
     except (OSError, TimeoutError, FirewallError):
         return
 
@@ -86,9 +90,18 @@ async def _open(database: Database) -> Link:
         _, link = await loop.create_unix_connection(Link, path)
         return link
     _, link = await loop.create_connection(Link, database.host, database.port)
+    try:
+        await _encrypt(link, database)
+    except BaseException:
+        link.abort()
+        raise
+    return link
+
+
+async def _encrypt(link: Link, database: Database) -> None:
     context = tls_context(database)
     if context is None:
-        return link
+        return
     link.write(wire.SSLRequest().encode())
     answer = await link.read()
     if answer == _SSL_YES:
@@ -101,7 +114,6 @@ async def _open(database: Database) -> Link:
             f"the database does not offer TLS, and sslmode is `{database.sslmode}`",
             hint="enable ssl in the database, or lower `sslmode`",
         )
-    return link
 
 
 def tls_context(database: Database) -> ssl.SSLContext | None:
@@ -127,10 +139,14 @@ async def _log_in(
     scram: wire.ScramClient | None = None
     reported: list[tuple[str, str]] = []
     pid, key = 0, b""
+    unproven = False
     while data := await link.read():
-        for frame in framer.feed(data):
+        frames = framer.feed(data)
+        for at, frame in enumerate(frames):
             message = wire.decode_backend(frame)
             match message:
+                case wire.AuthenticationOk() if unproven:
+                    raise ProtocolViolation("the server left its part of SCRAM out")
                 case wire.AuthenticationOk() | wire.NoticeResponse():
                     pass
                 case wire.AuthenticationCleartextPassword():
@@ -139,12 +155,14 @@ async def _log_in(
                     answer = wire.md5_response(database.user, _needed(secret), salt)
                     link.write(wire.PasswordMessage(answer).encode())
                 case wire.AuthenticationSASL(mechanisms):
+                    unproven = True
                     scram = wire.ScramClient(_needed(secret), mechanisms=mechanisms, binding=_binding(link))
                     link.write(wire.SASLInitialResponse(scram.mechanism, scram.first()).encode())
                 case wire.AuthenticationSASLContinue(challenge) if scram is not None:
                     link.write(wire.SASLResponse(scram.final(challenge)).encode())
                 case wire.AuthenticationSASLFinal(proof) if scram is not None:
                     scram.verify(proof)
+                    unproven = False
                 case wire.ParameterStatus(name, value):
                     reported.append((name, value))
                 case wire.BackendKeyData(pid=pid, key=key):
@@ -155,6 +173,9 @@ async def _log_in(
                         sqlstate=message.sqlstate,
                     )
                 case wire.ReadyForQuery():
+                    # what the server says behind it belongs to the session
+                    begun = data[len(data) - framer.pending :]
+                    link.unread(b"".join(f.raw for f in frames[at + 1 :]) + begun)
                     return Upstream(link, tuple(reported), pid, key)
                 case _:
                     raise ProtocolViolation(f"unexpected message `{chr(frame.code)}` during login")
