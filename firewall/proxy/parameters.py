@@ -29,6 +29,10 @@ HARMLESS = frozenset(
 )
 # Said of the connection, not settings.
 CONNECTION = frozenset({"user", "database", "replication", "options"})
+# Schemas that are another one in each session.
+SPECIAL = frozenset({"$user", "pg_temp"})
+# NAMEDATALEN of Postgres, less one: longer names are cut.
+LONGEST_NAME = 63
 _FALSE = frozenset({"", "off", "false", "no", "0"})
 
 
@@ -67,6 +71,8 @@ def search_path(value: str) -> tuple[str, ...] | None:
             schemas.append(name.lower())
         else:
             return None
+    if any(len(name.encode()) > LONGEST_NAME or name in SPECIAL for name in schemas):
+        return None
     if "pg_catalog" not in schemas:
         schemas.insert(0, "pg_catalog")
     return tuple(schemas)
