@@ -1,6 +1,6 @@
 """The log as mathematics: records, canonical bytes, Merkle tree, checkpoints, verification. Pure."""
 
-from firewall.audit.canonical import decode, encode
+from firewall.audit.canonical import canonical, decode, encode
 from firewall.audit.keys import NoteError, SigningKey, UnknownSignerError, VerifyingKey
 from firewall.audit.merkle import Frontier, leaf_hash
 from firewall.audit.note import Checkpoint, open_checkpoint, sign_checkpoint
@@ -9,6 +9,7 @@ from firewall.audit.records import (
     Credential,
     Decision,
     Effect,
+    End,
     Fault,
     HoldOpened,
     Judgement,
@@ -17,6 +18,8 @@ from firewall.audit.records import (
     Record,
     Refusal,
     Release,
+    Run,
+    Runs,
     Session,
     SignIn,
     Vote,
@@ -40,6 +43,7 @@ __all__ = [
     "Credential",
     "Decision",
     "Effect",
+    "End",
     "Fault",
     "Finding",
     "Flaw",
@@ -55,6 +59,8 @@ __all__ = [
     "Refusal",
     "Release",
     "Report",
+    "Run",
+    "Runs",
     "Session",
     "SignIn",
     "SigningKey",
@@ -63,6 +69,7 @@ __all__ = [
     "Verification",
     "VerifyingKey",
     "Vote",
+    "canonical",
     "decode",
     "encode",
     "leaf_hash",

@@ -110,13 +110,53 @@ class Decision(_Record):
 
 
 class Release(_Record):
-    """What is about to be sent to Postgres, and by whose leave: `rule NAME`, `hold ID` or `observe mode`."""
+    """What is about to be sent to Postgres, and by whose leave: `rule NAME`, `hold ID` or `observe mode`.
+
+    standing: the rule's leave is for this text with any parameters, in this session, for a minute at most and
+    as long as policy and catalog stay the same; what is run by it is in `Runs` of the same statement.
+    """
 
     kind: Literal["release"] = "release"
     agent: str
     digest: str
     leave: str
     parameters: list[str | None] = []
+    standing: bool = False
+
+
+class Run(BaseModel):
+    """One execution that a standing release let through. `number` counts what the session executes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: int
+    at: str
+    digest: str
+    parameters: list[str | None] = []
+
+
+class End(BaseModel):
+    """What came of a run; the fields of an outcome."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: int
+    at: str
+    tag: str
+    rows: int
+    bytes: int
+    micros: int
+    sqlstate: str = ""
+    message: str = ""
+
+
+class Runs(_Record):
+    """Executions under the standing release of `statement`, as they were released and as they ended."""
+
+    kind: Literal["runs"] = "runs"
+    agent: str
+    released: list[Run]
+    ended: list[End]
 
 
 class Refusal(_Record):
@@ -189,6 +229,7 @@ Record = Annotated[
     | Release
     | Refusal
     | Outcome
+    | Runs
     | Policy
     | Credential
     | SignIn

@@ -72,10 +72,11 @@ class TokenRow:
 def entry(record: audit.Record) -> Entry:
     """Make a record ready; StoreError if it has no canonical bytes (it is then not stored at all)."""
     try:
-        data = audit.encode(record)
+        fields = record.model_dump(mode="json")
+        data = audit.canonical(fields)
     except ValueError as error:
         raise StoreError(f"a {record.kind} record cannot be written: {error}") from error
-    columns, relations = searchable(json.loads(data))
+    columns, relations = searchable(fields)
     leaf = audit.leaf_hash(data)
     rows = tuple({"record": record.id, "at": record.at, **names} for names in relations)
     return Entry({**columns, "leaf_hash": leaf, "bytes": data}, rows, leaf)

@@ -23,6 +23,18 @@ def test_bytes_are_sorted_and_bare() -> None:
     )
 
 
+@given(
+    st.lists(TEXT | st.sampled_from(["\x7f\x1f\b\u2028\ue000\U0001f600", '"\\/', "1234567890123456"])),
+    st.integers(-(2**53) + 1, 2**53 - 1),
+)
+def test_bytes_are_those_of_the_reference(texts: list[str], n: int) -> None:
+    run = audit.Run(number=n, at="", digest="", parameters=[*texts, None])
+    record = audit.Runs(id="r", at="", agent="a", released=[run], ended=[])
+    data = audit.encode(record)
+    assert data == rfc8785.dumps(record.model_dump(mode="json"))
+    assert audit.decode(data) == record
+
+
 @given(TEXT, TEXT, st.integers(-(2**53) + 1, 2**53 - 1), st.lists(st.none() | TEXT))
 def test_records_come_back_from_their_bytes(a: str, b: str, n: int, parameters: list[str | None]) -> None:
     outcome = audit.Outcome(id=a, at=b, agent=b, tag=a, rows=n, bytes=n, micros=0)
