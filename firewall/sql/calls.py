@@ -26,6 +26,8 @@ def _call(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
     count = -1 if node.get("func_variadic") else len(arguments)
     if node.get("agg_within_group"):
         count = -1
+    if name.name == "unnest" and count > 1:
+        count = 1  # several arrays side by side, in FROM only: as many calls (manual 7.2.1.4)
     call(walk, name, count, scope, arguments)
 
 

@@ -175,6 +175,9 @@ SECRET_RELATIONS: dict[str, Kind] = {
     ),
 }  # fmt: skip
 
+# Of these one column alone is secret, and the rest is what psql's \deu and \dRs show.
+SECRET_COLUMNS: dict[str, str] = {"pg_user_mappings": "umoptions", "pg_subscription": "subconninfo"}
+
 SYSTEM_SCHEMAS = frozenset({"pg_catalog", "information_schema", "pg_toast"})
 
 # Settings that move how a text is cut into tokens: any value but these makes later texts unreadable.

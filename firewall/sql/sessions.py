@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from firewall.sql.names import Scope
     from firewall.sql.walk import Handler, Walk
 
+_WHO = frozenset({"role", "session_authorization"})
 _TWO_PHASE = frozenset({"TRANS_STMT_PREPARE", "TRANS_STMT_COMMIT_PREPARED", "TRANS_STMT_ROLLBACK_PREPARED"})
 
 
@@ -41,17 +42,22 @@ def _set(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
         case "VAR_RESET_ALL":
             walk.effect(Kind.SETTING, "all", scope, ObjectType.SETTING)
             _default_path(walk)
+        case "VAR_SET_DEFAULT" | "VAR_RESET" if name.lower() in _WHO and _is_login(walk):
+            walk.effect(Kind.SESSION, "variable_set_stmt", scope, ObjectType.STATEMENT)
         case "VAR_SET_DEFAULT" | "VAR_RESET":
             # back to what the session began with, which was safe or nothing of it would have been understood
             lexing_safe = walk.after.lexing_safe
-            setting(
-                walk, name, None if name.lower() not in {"role", "session_authorization"} else "none", scope
-            )
+            setting(walk, name, None if name.lower() not in _WHO else "none", scope)
             walk.after = replace(walk.after, lexing_safe=lexing_safe)
         case _:
             # SET … FROM CURRENT stands in CREATE FUNCTION only
             walk.unknown("this form of SET is not understood", name, scope, ObjectType.SETTING)
             walk.lose_names()
+
+
+def _is_login(walk: Walk) -> bool:
+    """Whether the session certainly still is who it logged in as, so that going back to it is no change."""
+    return bool(walk.after.role) and walk.after.role == walk.snapshot.role
 
 
 def _default_path(walk: Walk) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from firewall.sql.analysis import Effect, Facts, Kind, ObjectType
 from firewall.sql.grammar import CONCRETE
 from firewall.sql.names import find_relations
-from firewall.sql.reviewed import SECRET_RELATIONS
+from firewall.sql.reviewed import SECRET_COLUMNS, SECRET_RELATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -141,7 +141,7 @@ class Walk:
     def read(self, relation: Relation, scope: Scope, columns: tuple[str, ...] = ("*",)) -> None:
         """Note that the relation is read, and that these columns can reach the client."""
         secret = SECRET_RELATIONS.get(relation.name)
-        if secret is not None:
+        if secret is not None and relation.name not in SECRET_COLUMNS:
             self.effect(secret, relation.qualified, scope)
         self.reads.setdefault((relation.qualified, scope.via), Reads()).columns.update(columns)
 
@@ -158,6 +158,9 @@ class Walk:
         for (name, via), reads in self.reads.items():
             if self.planned:
                 reads = Reads(tested=reads.columns | reads.tested)  # noqa: PLW2901 - only for these lines
+            secret = SECRET_COLUMNS.get(name.rpartition(".")[2])
+            if secret is not None and not {"*", secret}.isdisjoint(reads.columns | reads.tested):
+                found.append(Effect(SECRET_RELATIONS[name.rpartition(".")[2]], name, via=via))
             columns = _named(reads.columns)
             tested = () if columns == ("*",) else _named(reads.tested - reads.columns)
             found.append(Effect(Kind.READ, name, columns=columns, tested=tested, via=via))
