@@ -167,6 +167,15 @@ class Gate:
         self._cache.move_to_end(key)
         return known[0]
 
+    def stands(self, judgement: Judgement) -> bool:
+        """Neither policy nor catalog have changed since it was made."""
+        return (
+            self._served >= self._needed
+            and self._snapshot is not None
+            and judgement.catalog == self._snapshot.version
+            and judgement.verdict.revision == self._policy.revision
+        )
+
     async def judge(
         self,
         subject: Subject,

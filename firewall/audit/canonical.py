@@ -18,8 +18,8 @@ from firewall.audit.records import ADAPTER, Record
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# What the standard library writes in C is the canonical form wherever it agrees with RFC 8785: the keys are
-# ASCII (field names, so code points sort as UTF-16 does), escapes are the short ones and lower case (3.2.2.2),
+# What the standard library writes in C is the canonical form wherever it agrees with RFC 8785. Keys are
+# ASCII (field names; code points sort as UTF-16 does), escapes are the short ones and lower case (3.2.2.2),
 # and there are no floats. Integers of 16 digits and more may be too large (3.2.2.3): then the library looks.
 _dumps = json.JSONEncoder(
     ensure_ascii=False, check_circular=False, allow_nan=False, sort_keys=True, separators=(",", ":")

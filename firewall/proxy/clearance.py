@@ -7,6 +7,7 @@ the record that says so is durable.
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -16,12 +17,14 @@ from firewall.approval import State
 from firewall.errors import StoreError
 from firewall.policy import Action
 from firewall.proxy import telling
+from firewall.proxy.standing import STANDS_SECONDS, Leave, Standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from firewall.gate import Judgement
     from firewall.policy import Subject
+    from firewall.proxy.behind import Behind
     from firewall.proxy.guarded import Entrance, Guarded
     from firewall.session import Act, Done, Refusal
 
@@ -39,6 +42,7 @@ class Clearance:
         requesters: frozenset[str],
         guarded: Guarded,
         house: Entrance,
+        behind: Behind,
     ) -> None:
         self.session = session
         self.subject = subject
@@ -51,6 +55,7 @@ class Clearance:
         self._holds: dict[int, str] = {}
         self._withdrawn: dict[int, str] = {}
         self._asked: set[int] = set()
+        self._standing = Standing(guarded.gate, behind)
 
     def statement(self, ticket: int) -> str:
         """The id under which everything about one statement is recorded."""
@@ -83,12 +88,12 @@ class Clearance:
         statement = self.statement(ticket)
         record = telling.judgement_record(judgement, self.session, statement)
         digest = self._digest(judgement, acts)
-        if not verdict.enforced:
-            await self._log.append([record, self._release(ticket, digest, "observe mode", acts)])
-            return None
-        if verdict.action is Action.ALLOW:
-            leave = f"rule {verdict.rule}"
-            await self._log.append([record, self._release(ticket, digest, leave, acts)])
+        if not verdict.enforced or verdict.action is Action.ALLOW:
+            leave = f"rule {verdict.rule}" if verdict.enforced else "observe mode"
+            stands = Standing.may(judgement, acts)
+            await self._log.append([record, self._release(ticket, digest, leave, acts, standing=stands)])
+            if stands:
+                self._give_standing(statement, judgement)
             return None
         if verdict.action is Action.DENY:
             refusal = telling.denied(judgement)
@@ -100,6 +105,19 @@ class Clearance:
             return refusal
         await self._log.append([record])
         return await self._wait(ticket, judgement, acts, digest, tell)
+
+    def at_once(self, ticket: int, judgement: Judgement, acts: Sequence[Act]) -> bool:
+        """Leave without waiting: a standing release covers it. If not, `ask`."""
+        return self._standing.run(ticket, judgement, acts)
+
+    def noted(self, done: Done) -> bool:
+        """What came of a run that went at once is taken down; of others not: `note` them."""
+        return self._standing.ended(done)
+
+    def _give_standing(self, statement: str, judgement: Judgement) -> None:
+        until = time.monotonic() + STANDS_SECONDS
+        circumstances = self._circumstances(judgement)
+        self._standing.give(Leave(self.session, statement, judgement, circumstances, until))
 
     async def withdraw(self, ticket: int, why: str) -> None:
         """The client cancelled or went away while `ask` waits."""
@@ -183,7 +201,14 @@ class Clearance:
         return refusal
 
     def _release(
-        self, ticket: int, digest: str, leave: str, acts: Sequence[Act], *, hold: str = ""
+        self,
+        ticket: int,
+        digest: str,
+        leave: str,
+        acts: Sequence[Act],
+        *,
+        hold: str = "",
+        standing: bool = False,
     ) -> audit.Release:
         return audit.Release(
             **telling.correlation(self.session, self.statement(ticket), hold),
@@ -195,6 +220,7 @@ class Clearance:
                 for act in acts
                 for value in telling.values(act, longest=None if hold else telling.LONGEST_LOGGED_VALUE)
             ],
+            standing=standing,
         )
 
     def _digest(
@@ -202,14 +228,19 @@ class Clearance:
     ) -> str:
         return approval.digest(
             (approval.Execution(a.sql, a.parameters, a.formats, a.types) for a in acts),
-            approval.Circumstances(
-                agent=self.subject.agent,
-                database=self.subject.database,
-                role=judgement.role,
-                search_path=judgement.search_path,
-                revision=revision or judgement.verdict.revision,
-                catalog=catalog or judgement.catalog,
-            ),
+            self._circumstances(judgement, revision=revision, catalog=catalog),
+        )
+
+    def _circumstances(
+        self, judgement: Judgement, *, revision: str = "", catalog: str = ""
+    ) -> approval.Circumstances:
+        return approval.Circumstances(
+            agent=self.subject.agent,
+            database=self.subject.database,
+            role=judgement.role,
+            search_path=judgement.search_path,
+            revision=revision or judgement.verdict.revision,
+            catalog=catalog or judgement.catalog,
         )
 
     def _hold(self, ticket: int, judgement: Judgement, acts: Sequence[Act], digest: str) -> approval.Hold:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
@@ -56,6 +57,8 @@ class Conversation:
         self._closed = asyncio.Event()
         self._congested = False
         self._foreseen = 0
+        self._commands: deque[session.Command] = deque()
+        self._performing = False
 
     async def run(self) -> str:
         """Relay until either side has gone; returns why it ended."""
@@ -87,11 +90,23 @@ class Conversation:
     # --- commands
 
     def _event(self, happens: Callable[[], Iterable[session.Command]]) -> None:
-        """Tell the session of something, and carry out what it commands, in order."""
+        """Tell the session of something, and carry out what it commands, in order.
+
+        What a command makes happen at once is carried out behind the commands before it: a pipeline of a
+        thousand statements that are known is a loop, not a recursion.
+        """
         try:
-            for command in happens():
-                self._perform(command)
+            self._commands.extend(happens())
+            if self._performing:
+                return
+            self._performing = True
+            try:
+                while self._commands:
+                    self._perform(self._commands.popleft())
+            finally:
+                self._performing = False
         except Exception as error:  # noqa: BLE001 — whatever it is, invariant 9 holds
+            self._commands.clear()
             self._fail(error)
         self._regulate()
 
@@ -112,11 +127,12 @@ class Conversation:
             case session.Foresee(text, facts):
                 self._foresee(text, _facts(facts))
             case session.Clear():
-                self._spawn(self._clear(command))
+                self._clear(command)
             case session.Withdraw(ticket, why):
                 self._spawn(self._clearance.withdraw(ticket, why))
             case session.Done():
-                self._spawn(self._done(command))
+                if not self._clearance.noted(command):
+                    self._spawn(self._done(command))
             case session.Declined(refusal):
                 self._spawn(self._log.append([self._clearance.refusal_record(refusal)]))
             case session.CatalogChanged():
@@ -170,8 +186,14 @@ class Conversation:
         finally:
             self._foreseen -= 1
 
-    async def _clear(self, command: session.Clear) -> None:
+    def _clear(self, command: session.Clear) -> None:
         judgement: Judgement = command.ruling.judgement  # type: ignore[assignment]  # it came from `ruling`
+        if self._clearance.at_once(command.ticket, judgement, command.acts):
+            self._event(lambda: self._machine.cleared(command.ticket))
+        else:
+            self._spawn(self._ask(command, judgement))
+
+    async def _ask(self, command: session.Clear, judgement: Judgement) -> None:
         try:
             refusal = await self._clearance.ask(
                 command.ticket,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pydantic import SecretStr
 
@@ -21,6 +21,10 @@ class Log(Protocol):
     """Durable when it returns; StoreError when nothing may pass."""
 
     async def append(self, records: Sequence[audit.Record]) -> None: ...
+
+    async def append_made(self, make: Callable[[], Sequence[audit.Record]]) -> None:
+        """The same of what `make` gives; it is called off the event loop, and again if it is tried again."""
+        ...
 
 
 class Agents(Protocol):

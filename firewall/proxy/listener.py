@@ -14,6 +14,7 @@ from firewall import audit, ids, session, sql, wire
 from firewall.errors import FirewallError, ProtocolViolation, StoreError
 from firewall.policy import Subject
 from firewall.proxy import login, parameters, telling, upstream
+from firewall.proxy.behind import Behind
 from firewall.proxy.clearance import Clearance
 from firewall.proxy.conversation import Conversation
 from firewall.proxy.link import Link
@@ -43,6 +44,7 @@ class Listener:
         self._admitted = 0
         self._conversations: dict[tuple[int, bytes], Conversation] = {}
         self._closing = False
+        self._behind = Behind(entrance.log)
 
     @property
     def port(self) -> int:
@@ -85,6 +87,7 @@ class Listener:
             _, late = await asyncio.wait(self._guests, timeout=DRAIN_SECONDS)
             for task in late:
                 task.cancel()
+        await self._behind.close()
         if self._server is not None:
             await self._server.wait_closed()
 
@@ -183,7 +186,7 @@ class Listener:
         subject = Subject(name, agent.owner, guarded.name, guarded.database.environment, agent.team)
         # INVARIANT: 7. a requester's vote never counts: the agent, its owner, whoever issued its credential
         requesters = frozenset({name, agent.owner, agent.issuer} - {""})
-        clearance = Clearance(arrival.id, subject, requesters, guarded, house)
+        clearance = Clearance(arrival.id, subject, requesters, guarded, house, self._behind)
         machine = session.Session(
             reserved=f"query_firewall_{secrets.token_hex(8)}",
             facts=_facts(guarded, settings),
@@ -273,6 +276,7 @@ class _Visit:
         finally:
             del conversations[pid, key]
             self.back.link.close()
+        await self.listener._behind.written()  # noqa: SLF001 — as above
         await self.listener._house.log.append([self.arrival.record("closed", why=why)])  # noqa: SLF001 — as above
 
 

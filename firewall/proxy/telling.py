@@ -118,17 +118,21 @@ def outcome_record(
     done: Done, agent: str, session: str, statement: str, *, hold: str, micros: int
 ) -> audit.Outcome:
     """Postgres's word."""
-    rows = sum(int(last) for tag in done.tags if (last := tag.rpartition(" ")[2]).isdecimal())
     return audit.Outcome(
         **correlation(session, statement, hold),
         agent=agent,
         tag=printable("; ".join(done.tags)),
-        rows=rows,
+        rows=rows_of(done.tags),
         bytes=done.size,
         micros=micros,
         sqlstate=done.sqlstate,
         message=printable(done.message),
     )
+
+
+def rows_of(tags: Iterable[str]) -> int:
+    """The rows that command tags count."""
+    return sum(int(last) for tag in tags if (last := tag.rpartition(" ")[2]).isdecimal())
 
 
 def outcome_line(done: Done) -> str:

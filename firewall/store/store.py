@@ -16,7 +16,7 @@ from firewall.store.reader import Reader
 from firewall.store.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import Connection
 
@@ -64,7 +64,11 @@ class Store(Reader):
         """
         # INVARIANT: 5. no release without a durable record: the caller goes on only when this returns
         if records:
-            await self._writer.write([rows.entry(record) for record in records])
+            await self._writer.write(lambda: [rows.entry(record) for record in records])
+
+    async def append_made(self, make: Callable[[], Sequence[audit.Record]]) -> None:
+        """The same of what `make` gives; it is called off the event loop where the store has a thread."""
+        await self._writer.write(lambda: [rows.entry(record) for record in make()])
 
     async def open_hold(self, hold: Hold, records: Sequence[audit.Record]) -> None:
         """Keep a new hold; StoreError if there is one of that id."""
@@ -188,4 +192,4 @@ class Store(Reader):
         return Cards(self._database)
 
     async def _write(self, records: Sequence[audit.Record], change: Change) -> bool:
-        return await self._writer.write([rows.entry(record) for record in records], change)
+        return await self._writer.write(lambda: [rows.entry(record) for record in records], change)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     # does its work on the connection and says whether the condition for it was met
     Change = Callable[[Connection], bool]
+    # makes records ready; called off the event loop where the store has a thread for it
+    Make = Callable[[], Sequence[Entry]]
 
 # one transaction takes no more than this: the first caller does not wait for ever newer ones
 MAX_BATCH = 512
@@ -58,7 +60,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    entries: Sequence[Entry]
+    make: Make
     change: Change | None
     done: asyncio.Future[bool] = field(compare=False)
 
@@ -81,13 +83,14 @@ class Writer:
         self._head = await self._database.transact(self._first)
         self._task = asyncio.create_task(self._run(), name="store writer")
 
-    async def write(self, entries: Sequence[Entry], change: Change | None = None) -> bool:
+    async def write(self, make: Make, change: Change | None = None) -> bool:
         """Durable when it returns. False if `change` said that its condition is not met: then nothing of this
-        call is written. A caller that is cancelled before its turn has written nothing.
+        call is written; nor is it, alone of its batch, if `make` raises. A caller cancelled before its
+        turn has written nothing.
         """
         if self._closed:
             raise StoreError(f"the store `{self._where}` is closed")
-        work = _Work(entries, change, asyncio.get_running_loop().create_future())
+        work = _Work(make, change, asyncio.get_running_loop().create_future())
         self._queue.put_nowait(work)
         return await work.done
 
@@ -128,7 +131,9 @@ class Writer:
         else:
             # INVARIANT: 5. callers go on only after the commit
             for work, answer in zip(batch, answers, strict=True):
-                if not work.done.done():
+                if isinstance(answer, StoreError):
+                    self._fail([work], answer)
+                elif not work.done.done():
                     work.done.set_result(answer)
 
     @staticmethod
@@ -139,16 +144,26 @@ class Writer:
                 failure.__cause__ = error
                 work.done.set_exception(failure)
 
-    async def _commit(self, batch: Sequence[_Work]) -> list[bool]:
-        def work_off(connection: Connection) -> tuple[Head, list[bool]]:
+    async def _commit(self, batch: Sequence[_Work]) -> list[bool | StoreError]:
+        def work_off(connection: Connection) -> tuple[Head, list[bool | StoreError]]:
             head = self._current(connection)
-            answers: list[bool] = []
+            answers: list[bool | StoreError] = []
             entries: list[Entry] = []
             for work in batch:
+                try:
+                    made = work.make()
+                except StoreError as error:
+                    answers.append(error)
+                    continue
+                except Exception as error:  # noqa: BLE001 — one caller's bug is not the others' loss
+                    failure = StoreError(f"records cannot be made: {type(error).__name__}")
+                    failure.__cause__ = error
+                    answers.append(failure)
+                    continue
                 answer = work.change is None or work.change(connection)
                 answers.append(answer)
                 if answer:
-                    entries += work.entries
+                    entries += made
             return self._append(connection, head, entries) if entries else head, answers
 
         self._head, answers = await self._database.transact(work_off)

@@ -1,0 +1,98 @@
+"""Standing releases of one session: which statements may be run again without waiting for the disk.
+
+The first run of a text that a rule allows waits until its judgement and its release are durable. The release
+stands: it is of this text, with any parameters, in this session, by that rule. Runs after it under the very
+same remembered judgement, so with the same facts, policy and catalog, go at once and are written behind.
+It stands for a minute at most, so that whoever searches the log finds a judgement near to every run.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from firewall.policy import Action
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from firewall import approval
+    from firewall.gate import Gate, Judgement
+    from firewall.proxy.behind import Behind
+    from firewall.session import Act, Done
+
+STANDS_SECONDS = 60.0
+# Texts of one session; drivers keep about as many prepared. What is beyond waits for the disk as ever.
+MAX_STANDING = 32
+# Longer ones are rare, and what a session remembers has to be bounded.
+MAX_TEXT = 16 * 1024
+# Bound values of one run; larger ones wait for the disk.
+MAX_VALUES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Leave:
+    """One standing release: of `judgement`, recorded under `statement`, until a time of `time.monotonic`."""
+
+    session: str
+    statement: str
+    judgement: Judgement
+    circumstances: approval.Circumstances
+    until: float
+
+
+class Standing:
+    """Leaves that were given, and the runs that have not ended."""
+
+    def __init__(self, gate: Gate, behind: Behind) -> None:
+        self._gate = gate
+        self._behind = behind
+        # by the judgement's identity: a judgement made anew is another one
+        self._leaves: dict[int, Leave] = {}
+        self._running: dict[int, tuple[Leave, float]] = {}
+
+    @staticmethod
+    def may(judgement: Judgement, acts: Sequence[Act]) -> bool:
+        """Its release may stand: allowed, and nothing about it could be different the next time."""
+        return (
+            judgement.verdict.action is Action.ALLOW
+            and not judgement.native
+            and not judgement.analysis.volatile
+            and not judgement.changes_catalog
+            and len(acts) == 1
+            and len(judgement.sql) <= MAX_TEXT
+        )
+
+    def give(self, leave: Leave) -> None:
+        """The standing release is durable."""
+        if len(self._leaves) >= MAX_STANDING:
+            del self._leaves[next(iter(self._leaves))]
+        self._leaves[id(leave.judgement)] = leave
+
+    def run(self, ticket: int, judgement: Judgement, acts: Sequence[Act]) -> bool:
+        """Whether this may be sent now; then it is on its way to the log."""
+        leave = self._leaves.get(id(judgement))
+        if leave is None:
+            return False
+        now = time.monotonic()
+        if now >= leave.until or not self._gate.stands(judgement):
+            del self._leaves[id(judgement)]
+            return False
+        if len(acts) != 1 or not self._behind.open:
+            return False
+        act = acts[0]
+        if act.parameters and sum(map(len, filter(None, act.parameters))) > MAX_VALUES:
+            return False
+        self._running[ticket] = (leave, now)
+        self._behind.released(leave, ticket, act)
+        return True
+
+    def ended(self, done: Done) -> bool:
+        """Whether it was a run of these; then its end is on its way to the log."""
+        found = self._running.pop(done.ticket, None)
+        if found is None:
+            return False
+        leave, began = found
+        self._behind.ended(leave, done.ticket, done, int((time.monotonic() - began) * 1_000_000))
+        return True
