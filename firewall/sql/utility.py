@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from firewall.catalog.snapshot import RelationKind
 from firewall.sql import attached, grammar
 from firewall.sql.analysis import Kind, ObjectType
 from firewall.sql.names import Name, find_relations, of_range_var, of_strings
@@ -376,6 +377,8 @@ def _vacuum(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
 def _refresh(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
     for relation in walk.relations(of_range_var(node["relation"]), scope):
         walk.effect(Kind.MAINTENANCE, relation.qualified, scope)
+        if relation.kind is not RelationKind.MATERIALIZED:
+            continue  # Postgres refuses it
         # what the view reads goes into the view, which has its labels; but what it runs, runs
         computed = type(walk)(walk.snapshot, walk.handlers, walk.after, sql=walk.sql, entered=walk.entered)
         view_body(computed, relation, scope)
@@ -419,7 +422,13 @@ def _grant_role(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
         walk.effect(Kind.ROLE, granted, scope, ObjectType.ROLE)
 
 
+def _part(kind: str) -> Handler:
+    """A node that is called a statement and is only a part of one: what its expressions call."""
+    return lambda walk, node, scope: walk.children(kind, node, scope)
+
+
 HANDLERS: Mapping[str, Handler] = {
+    **{kind: _part(kind) for kind, name in grammar.NODES.items() if name in NEVER_ALONE},
     "CreateStmt": _create,
     "CreateForeignTableStmt": _foreign_table,
     "RenameStmt": _renamed,
