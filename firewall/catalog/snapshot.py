@@ -259,7 +259,10 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """Which labels stand on which columns: `schema.relation` → column → labels, sorted."""
+    """Which labels stand on which columns: `schema.relation` → column → labels, sorted.
+
+    The column `*` has what stands on every column of the relation, on those not known by name too.
+    """
 
     columns: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
 
@@ -268,5 +271,5 @@ class Labels:
         marked = self.columns.get(relation)
         if not marked:
             return ()
-        names = marked.keys() if "*" in columns else columns
+        names = marked.keys() if "*" in columns else (*columns, "*") if columns else ()
         return tuple(sorted({label for name in names for label in marked.get(name, ())}))

@@ -18,10 +18,12 @@ from firewall.policy.verdict import Action, Requirement
 from firewall.sql.analysis import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from firewall.catalog.labels import Mark
     from firewall.catalog.snapshot import Labels, Snapshot
     from firewall.policy import document
+    from firewall.policy.labels import Ways
     from firewall.policy.source import Source
     from firewall.policy.verdict import Subject, Verdict
     from firewall.sql.analysis import Effect
@@ -61,9 +63,13 @@ class Policy:
         """May this subject do all of this? Effects carry their labels already. Never raises."""
         return self._judge.evaluate(subject, effects)
 
-    def labels(self, snapshot: Snapshot) -> Labels:
-        """The labels of every column in the catalog."""
-        return self._labeller.label(snapshot)
+    def labels(self, snapshot: Snapshot, marks: Iterable[Mark] = (), ways: Ways | None = None) -> Labels:
+        """The labels of every column in the catalog, by patterns, marks and what data flows through.
+
+        Marks that come from comments count unless the policy says that comments do not.
+        """
+        counted = marks if self.document.label_comments else (m for m in marks if not m.commented)
+        return self._labeller.label(snapshot, counted, ways)
 
     def labels_of(self, relation: str, column: str) -> tuple[str, ...]:
         """The labels of a column that need not be in a catalog, by its name alone."""

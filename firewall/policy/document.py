@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
 
+from firewall.catalog.labels import LABEL
 from firewall.policy import glob
 from firewall.policy.source import shown
 from firewall.policy.verdict import Action, Risk
@@ -26,7 +27,6 @@ from firewall.sql.analysis import Kind
 FieldPath = tuple[str | int, ...]  # of a field: keys and list positions
 
 RESERVED_NAMES = frozenset({"default", "error", "nothing"})
-LABEL = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*")
 LABEL_PATTERN = re.compile(r"[a-z0-9_*?-]+(\.[a-z0-9_*?-]+)*")
 EMAIL = re.compile(r"[^@\s`]+@[^@\s`]+")
 SLACK_USER = re.compile(r"[UW][A-Z0-9]{2,20}")
@@ -282,6 +282,7 @@ class Document(_Model):
     mode: Mode = Mode.ENFORCE
     default: Literal["hold", "deny"]
     labels: dict[LabelName, Columns] = {}
+    label_comments: Flag = True
     approvers: dict[Annotated[StrictStr, AfterValidator(_address)], Approver] = {}
     approval: Approval = Approval()
     rules: Annotated[tuple[Rule, ...], BeforeValidator(at_least_one)]

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from firewall import policy
 from firewall.catalog import Column, Labels, Relation, RelationKind, Snapshot
-from firewall.policy.labels import Labeller
+from firewall.catalog.labels import Mark
+from firewall.policy.labels import Labeller, Ways, marked
 
 
 @pytest.mark.parametrize(
@@ -85,3 +88,117 @@ def test_labels_spread_to_children_parents_and_siblings():
         "public.people_2",
     }
     assert "public.other" not in labels.columns
+
+
+def mark(relation: str, column: str, label: str, source: str = "public.people.email") -> Mark:
+    return Mark(relation, column, label, source)
+
+
+def test_marks_add_to_what_patterns_say():
+    shop = snapshot(relation("public.people", "id", "email"))
+    labels = Labeller({"pii": ("email",)}).label(shop, [mark("public.people", "email", "secret")])
+    assert labels.columns == {"public.people": {"email": ("pii", "secret")}}
+
+
+def test_a_mark_on_every_column_is_on_those_that_are_asked_for():
+    labels = Labeller({}).label(snapshot(relation("public.t", "a")), [mark("public.t", "*", "pii")])
+    assert labels.of("public.t", ("a",)) == labels.of("public.t", ("*",)) == ("pii",)
+    assert labels.of("public.t", ("not known yet",)) == ("pii",)
+    assert labels.of("public.t", ()) == ()
+
+
+def test_a_mark_on_what_is_not_in_the_catalog_yet_waits_for_it():
+    labels = Labeller({}).label(snapshot(), [mark("public.copy", "email", "pii")])
+    assert labels.of("public.copy", ("email",)) == ("pii",)
+
+
+def test_a_policy_decides_whether_comments_count():
+    text = "version: 1\ndefault: hold\napproval: {groups: dba}\nrules: [{name: r, allow: read, why: w}]\n"
+    shop = snapshot(relation("public.people", "email", "name"))
+    marks = [mark("public.people", "email", "pii", "comment"), mark("public.people", "name", "pii")]
+    with_comments = policy.parse(text, Path("p.yaml")).labels(shop, marks)
+    without = policy.parse(f"{text}label_comments: false\n", Path("p.yaml")).labels(shop, marks)
+    assert with_comments.columns == {"public.people": {"email": ("pii",), "name": ("pii",)}}
+    assert without.columns == {"public.people": {"name": ("pii",)}}
+
+
+def test_labels_follow_views_and_views_of_views():
+    shop = snapshot(
+        relation("public.people", "id", "email", children=("public.more",)), relation("public.more")
+    )
+    views = {
+        "public.v": {"who": (("public.people", "email"),), "number": (("public.people", "id"),)},
+        "public.w": {"it": (("public.v", "who"), ("public.v", "number"))},
+        "public.all": {"row": (("public.people", "*"),)},
+        "public.ring": {"x": (("public.ring2", "x"), ("public.w", "it"))},
+        "public.ring2": {"x": (("public.ring", "x"),)},
+    }
+    labels = Labeller({"pii": ("email",)}).label(shop, (), Ways.of(shop, views))
+    del labels.columns["public.people"]
+    assert labels.columns == {
+        "public.v": {"who": ("pii",)},
+        "public.w": {"it": ("pii",)},
+        "public.all": {"row": ("pii",)},
+        "public.ring": {"x": ("pii",)},
+        "public.ring2": {"x": ("pii",)},
+    }
+
+
+NAMES = ["public.a", "public.b", "public.c", "public.d"]
+COLUMNS = ["x", "y"]
+some_marks = st.lists(
+    st.builds(
+        mark,
+        st.sampled_from([*NAMES, "public.new"]),
+        st.sampled_from([*COLUMNS, "*"]),
+        st.sampled_from(["pii", "pci"]),
+        st.sampled_from(["comment", "public.a.x"]),
+    ),
+    max_size=4,
+)
+catalogs = st.lists(
+    st.lists(st.sampled_from(NAMES), max_size=2, unique=True).map(tuple), min_size=4, max_size=4
+).map(lambda kin: snapshot(*(relation(n, *COLUMNS, children=c) for n, c in zip(NAMES, kin, strict=True))))
+some_views = st.dictionaries(
+    st.sampled_from(NAMES),
+    st.dictionaries(
+        st.sampled_from(COLUMNS),
+        st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from([*COLUMNS, "*"])), max_size=2).map(tuple),
+    ),
+    max_size=2,
+)
+some_patterns = st.dictionaries(
+    st.sampled_from(["hr", "pii"]), st.sampled_from([("x",), ("a.y",), ("public.c.*",)]), max_size=2
+)
+
+
+def pairs(labels: Labels) -> set[tuple[str, str, str]]:
+    return {(r, c, label) for r, columns in labels.columns.items() for c in columns for label in columns[c]}
+
+
+@given(catalogs, some_views, some_patterns, some_patterns, some_marks, some_marks)
+def test_labels_never_shrink_by_what_is_added(shop, views, patterns, more_patterns, marks, more_marks):
+    ways = Ways.of(shop, views)
+    before = pairs(Labeller(patterns).label(shop, marks, Ways.of(shop)))
+    together = {
+        label: patterns.get(label, ()) + more_patterns.get(label, ())
+        for label in patterns.keys() | more_patterns.keys()
+    }
+    for after in (
+        Labeller(patterns).label(shop, marks, ways),
+        Labeller(patterns).label(shop, marks + more_marks, Ways.of(shop)),
+        Labeller(together).label(shop, marks, Ways.of(shop)),
+    ):
+        assert before <= pairs(after)
+
+
+@given(catalogs, some_views, some_patterns, some_marks, some_marks)
+def test_marks_that_come_later_do_what_they_would_have_done_from_the_start(
+    shop, views, patterns, marks, more_marks
+):
+    ways = Ways.of(shop, views)
+    labeller = Labeller(patterns)
+    first = labeller.label(shop, marks, ways)
+    kept = pairs(first)
+    assert pairs(marked(first, more_marks, ways)) == pairs(labeller.label(shop, marks + more_marks, ways))
+    assert pairs(first) == kept

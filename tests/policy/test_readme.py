@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel
 
 from firewall import policy
+from firewall.catalog.labels import said
 from firewall.policy import cases
 from firewall.policy.document import Document
 from firewall.sql.analysis import Kind
@@ -67,3 +68,8 @@ def test_every_example_loads(example, tmp_path):
 def test_every_shipped_policy_is_listed():
     for path in README.parent.glob("*.yaml"):
         assert path.name.endswith(".cases.yaml") or f"`{path.name}`" in TEXT
+
+
+def test_the_comment_in_the_reference_is_read_as_labels():
+    [comment] = re.findall(r"COMMENT ON COLUMN \S+ IS '(.*)';", TEXT)
+    assert said(comment).labels == ("phi", "pii.name")
