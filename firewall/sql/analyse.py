@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from firewall.sql.walk import Handler
 
 
+_MAKING = frozenset({Kind.CREATE, Kind.ALTER, Kind.CODE})
+
+
 def _by_row(kind: str) -> Handler:
     return lambda walk, node, scope: utility.by_row(walk, kind, node, scope)
 
@@ -82,9 +85,14 @@ def _loses_names(effect: Effect, missing: Mapping[str, None]) -> bool:
             return False
 
 
+def _bare(name: str) -> str:
+    return name.rpartition(".")[2].removesuffix("()")
+
+
 def _statements(parsed: tuple[Parsed, ...], snapshot: Snapshot, facts: Facts) -> Analysis:
     statements: list[Statement] = []
     missing: dict[str, None] = {}
+    made: set[str] = set()  # by earlier statements of the text, so that Postgres will not miss it
     volatile = False
     after = facts
     for one in parsed:
@@ -106,7 +114,8 @@ def _statements(parsed: tuple[Parsed, ...], snapshot: Snapshot, facts: Facts) ->
                 fingerprint=grammar.fingerprint(one.sql),
             )
         )
-        missing |= walk.missing
+        missing |= dict.fromkeys(name for name in walk.missing if _bare(name) not in made)
+        made |= {_bare(effect.object) for effect in effects if effect.kind in _MAKING}
         volatile = volatile or walk.volatile
         after = walk.after
     return Analysis(tuple(statements), missing=tuple(missing), after=after, volatile=volatile)

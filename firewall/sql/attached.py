@@ -105,7 +105,7 @@ def _index(walk: Walk, definition: str, scope: Scope, *, planned: bool) -> None:
         for of in walk.snapshot.operator_classes:
             if name and of.name == name[-1]:
                 for function in of.functions:
-                    run(walk, function, scope)
+                    run(walk, function, scope, by_type=True)
     for part in (*(element.get("expr") for element in elements), tree.get("whereClause")):
         if planned:
             _constants(walk, part, scope)

@@ -52,8 +52,12 @@ _CONSTRUCTORS = re.compile(r"(multi)?range_constructor[0-3]")
 _UNREADABLE = frozenset({"role", "session_authorization", "standard_conforming_strings", "backslash_quote"})
 
 
-def user_function(walk: Walk, function: Function, scope: Scope) -> None:
-    """What a function outside pg_catalog does: its body, or `execute` where that cannot be told."""
+def user_function(walk: Walk, function: Function, scope: Scope, *, by_type: bool = False) -> None:
+    """What a function outside pg_catalog does: its body, or `execute` where that cannot be told.
+
+    by_type: it is run to read, show, cast or compare values of a type. What does that in C was made by a
+    superuser for the purpose, however volatile the extension's author left it.
+    """
     danger = reviewed.danger(function.name)
     if danger is not None and function.language not in {"sql", "plpgsql"}:
         walk.effect(danger, function.qualified, scope, ObjectType.FUNCTION)
@@ -62,9 +66,15 @@ def user_function(walk: Walk, function: Function, scope: Scope) -> None:
     # Only a superuser can create functions in C, the immutable ones promise to look at nothing but their
     # arguments, and Postgres itself runs them ahead of time on the strength of it. They are the operators
     # and types of extensions, so to hold them all would hold every query over citext or PostGIS.
-    if function.language == "c" and function.volatility == "immutable":
+    if function.language == "c" and (
+        by_type or function.volatility == "immutable" or function.name in reviewed.HARMLESS_IN_C
+    ):
         return
-    if function.language == "internal" and function.kind == "function" and _constructs(walk, function, scope):
+    if (
+        function.language == "internal"
+        and function.kind == "function"
+        and (_built_in(walk, function, scope) or by_type)
+    ):
         return
     if not walk.enter(f"function {function.qualified} {function.body}{function.uses}"):
         return
@@ -92,16 +102,17 @@ def user_function(walk: Walk, function: Function, scope: Scope) -> None:
         walk.effect(Kind.EXECUTE, function.qualified, scope, ObjectType.FUNCTION)
 
 
-def _constructs(walk: Walk, function: Function, scope: Scope) -> bool:
-    """Whether a function in the server's own C code is one that comes with a range type; else it is judged
-    by the name of that code, which a superuser can have given another name.
+def _built_in(walk: Walk, function: Function, scope: Scope) -> bool:
+    """Whether a function in the server's own C code is understood; its body is the code's name there.
+
+    Only a superuser can give built-ins other names. Those that come with a range type make ranges; of
+    the rest the dangerous ones are what they are, and the immutable ones compute, as in C.
     """
-    if _CONSTRUCTORS.fullmatch(function.body):
-        return True
     kind = reviewed.danger(function.body)
     if kind is not None:
         walk.effect(kind, function.qualified, scope, ObjectType.FUNCTION)
-    return kind is not None
+    immutable = function.volatility == "immutable"
+    return kind is not None or immutable or _CONSTRUCTORS.fullmatch(function.body) is not None
 
 
 @lru_cache(maxsize=256)
@@ -118,7 +129,7 @@ def listed(value: str) -> tuple[str, ...] | None:
     return tuple(name for name in names if name != "pg_temp") if "$user" not in names else None
 
 
-def run(walk: Walk, qualified: str, scope: Scope) -> None:
+def run(walk: Walk, qualified: str, scope: Scope, *, by_type: bool = False) -> None:
     """Whatever functions of this name do; they are run by what the catalog says, not named in the text."""
     schema, _, name = qualified.partition(".")
     if schema in reviewed.SYSTEM_SCHEMAS:
@@ -130,7 +141,7 @@ def run(walk: Walk, qualified: str, scope: Scope) -> None:
     if not found:
         walk.effect(Kind.EXECUTE, qualified, scope, ObjectType.FUNCTION)
     for function in found:
-        user_function(walk, function, scope)
+        user_function(walk, function, scope, by_type=by_type)
 
 
 @lru_cache(maxsize=4096)
@@ -170,7 +181,7 @@ def touch_types(walk: Walk, kinds: Iterable[Type], scope: Scope) -> None:
             continue
         within = replace(scope, via=f"type {qualified}", depth=scope.depth + 1)
         for function in kind.functions:
-            run(walk, function, within)
+            run(walk, function, within, by_type=True)
         for check in kind.checks:
             expression(walk, check, within)
         touch(walk, kind.of, scope)
@@ -185,7 +196,7 @@ def _set_off(walk: Walk, schema: str, name: str, scope: Scope) -> None:
     if found and walk.enter(f"casts of {schema}.{name}"):
         within = replace(scope, via=f"type {schema}.{name}", depth=scope.depth + 1)
         for function in found:
-            run(walk, function, within)
+            run(walk, function, within, by_type=True)
 
 
 def _printed(schema: str, name: str) -> str:
@@ -203,7 +214,7 @@ def everywhere(walk: Walk, scope: Scope) -> None:
         if "." not in printed:
             within = replace(scope, via=f"type {printed}", depth=scope.depth + 1)
             for function in functions:
-                run(walk, function, within)
+                run(walk, function, within, by_type=True)
 
 
 def expression(walk: Walk, text: str, scope: Scope) -> None:

@@ -175,6 +175,16 @@ SECRET_RELATIONS: dict[str, Kind] = {
     ),
 }  # fmt: skip
 
+# Functions in C of well-known extensions that compute, though they are not declared immutable: because they
+# look at a setting or a dictionary, or because they are random. A superuser made them, under any schema.
+HARMLESS_IN_C = words(
+    """
+    similarity_op word_similarity_op word_similarity_commutator_op strict_word_similarity_op
+    strict_word_similarity_commutator_op show_limit unaccent normal_rand isn_weak
+    gen_random_bytes gen_salt gen_random_uuid uuid_generate_v1 uuid_generate_v1mc uuid_generate_v4
+    """
+)
+
 # Of these one column alone is secret, and the rest is what psql's \deu and \dRs show.
 SECRET_COLUMNS: dict[str, str] = {"pg_user_mappings": "umoptions", "pg_subscription": "subconninfo"}
 

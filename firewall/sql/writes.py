@@ -242,13 +242,14 @@ def _merge(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
     for item in node.get("mergeWhenClauses", ()):
         clause = item["MergeWhenClause"]
         columns = _columns(clause.get("targetList"))
+        every = everything(node.get("joinCondition")) and everything(clause.get("condition"))
         match clause.get("commandType"):
             case "CMD_INSERT":
                 relations = written(walk, node["relation"], Kind.INSERT, scope, columns or ("*",))
             case "CMD_UPDATE":
-                relations = written(walk, node["relation"], Kind.UPDATE, scope, columns)
+                relations = written(walk, node["relation"], Kind.UPDATE, scope, columns, unfiltered=every)
             case "CMD_DELETE":
-                relations = written(walk, node["relation"], Kind.DELETE, scope)
+                relations = written(walk, node["relation"], Kind.DELETE, scope, unfiltered=every)
             case "CMD_NOTHING":
                 relations = walk.relations(of_range_var(node["relation"]), scope)
             case _:

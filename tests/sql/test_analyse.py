@@ -36,6 +36,28 @@ def test_an_unknown_name_is_missing_and_unknown_but_costs_the_session_nothing():
     assert found.after == Facts()
 
 
+def test_what_the_text_itself_makes_is_unknown_but_not_missing():
+    for sql in (
+        "CREATE TABLE fresh (a int); SELECT * FROM fresh",
+        "CREATE TYPE fresh AS ENUM ('a'); SELECT 'a'::fresh",
+        "CREATE FUNCTION fresh() RETURNS int LANGUAGE sql RETURN 1; SELECT fresh()",
+    ):
+        found = analyse(sql, SHOP, Facts())
+        assert found.missing == ()
+        assert {effect.kind for effect in found.effects} & {Kind.UNKNOWN, Kind.EXECUTE}
+    assert analyse("SELECT * FROM fresh; CREATE TABLE fresh (a int)", SHOP, Facts()).missing == ("fresh",)
+
+
+def test_a_merge_that_leaves_no_row_out_says_so():
+    def unfiltered(sql):
+        return [e.unfiltered for e in analyse(sql, SHOP, Facts()).effects if e.kind is Kind.DELETE]
+
+    merge = "MERGE INTO products p USING orders o ON {} WHEN MATCHED {} THEN DELETE"
+    assert unfiltered(merge.format("true", "")) == [True]
+    assert unfiltered(merge.format("p.id = o.id", "")) == [False]
+    assert unfiltered(merge.format("true", "AND p.price > 3")) == [False]
+
+
 def test_an_unknown_schema_or_function_is_missing():
     assert analyse("SELECT nosuch.f(1)", SHOP, Facts()).missing == ("nosuch.f()",)
     assert analyse("SELECT * FROM nosuch.orders", SHOP, Facts()).missing == ("nosuch.orders",)
