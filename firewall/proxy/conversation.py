@@ -31,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 # Texts of one session that are analysed ahead of being run, at a time; more would be at others' expense.
 MAX_FORESEEN = 4
+# Rulings of one session that are kept.
+MAX_RULINGS = 64
 
 
 class Conversation:
@@ -57,6 +59,7 @@ class Conversation:
         self._closed = asyncio.Event()
         self._congested = False
         self._foreseen = 0
+        self._rulings: dict[int, session.Ruling] = {}
         self._commands: deque[session.Command] = deque()
         self._performing = False
 
@@ -153,9 +156,18 @@ class Conversation:
                 self._clearance.subject, command.sql, _facts(command.facts), lexing_safe=command.lexing_safe
             )
         if known is not None:
-            self._event(lambda: self._machine.ruled(command.ticket, ruling(known)))
+            self._event(lambda: self._machine.ruled(command.ticket, self._ruling(known)))
         else:
             self._spawn(self._work_out(command))
+
+    def _ruling(self, judgement: Judgement) -> session.Ruling:
+        """`ruling`, kept for judgements that come again and again; each is kept alive by its ruling."""
+        kept = self._rulings.get(id(judgement))
+        if kept is None:
+            if len(self._rulings) >= MAX_RULINGS:
+                self._rulings.clear()
+            kept = self._rulings[id(judgement)] = ruling(judgement)
+        return kept
 
     async def _work_out(self, command: session.Judge) -> None:
         if command.refresh:

@@ -14,7 +14,7 @@ from firewall.session.commands import CatalogChanged, Done
 from firewall.session.outbox import Outbox
 from firewall.session.portals import Portals
 from firewall.session.prepared import Prepared
-from firewall.session.replies import ENDS, Owed, Replies, Reply
+from firewall.session.replies import ENDS, RUNS, Owed, Replies, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,14 +42,19 @@ _AS_UTF8 = frozenset({"UTF8", "SQL_ASCII"})
 
 _FORGETS_ALL = frozenset({"DISCARD ALL", "DEALLOCATE ALL"})
 
+# By message type, what it can be an answer to.
 _ANSWERS = {
-    Owed.PARSE: b"1",
-    Owed.PROBE: b"1",
-    Owed.BIND: b"2",
-    Owed.CLOSE: b"3",
-    Owed.DESCRIBE: b"tTn",
-    Owed.EXECUTE: b"CIsHc",
-    Owed.QUERY: b"CITHc",
+    ord("1"): (Owed.PARSE, Owed.PROBE),
+    ord("2"): (Owed.BIND,),
+    ord("3"): (Owed.CLOSE,),
+    ord("t"): (Owed.DESCRIBE,),
+    ord("T"): (Owed.DESCRIBE, Owed.QUERY),
+    ord("n"): (Owed.DESCRIBE,),
+    ord("C"): RUNS,
+    ord("I"): RUNS,
+    ord("H"): RUNS,
+    ord("c"): RUNS,
+    ord("s"): (Owed.EXECUTE,),
 }
 
 
@@ -113,7 +118,7 @@ class Backend:
 
     def _bulk(self, bulk: wire.Bulk) -> None:
         head = self.replies.head
-        if head is None or head.owed not in {Owed.EXECUTE, Owed.QUERY}:
+        if head is None or head.owed not in RUNS:
             raise ProtocolViolation("the server sent rows that nobody asked for")
         if head.work is not None:
             head.work.size += len(bulk.data)
@@ -137,7 +142,7 @@ class Backend:
                 raise ProtocolViolation(f"the server sent `{code}` that nobody asked for")
             case "G":
                 self._copy_in_begins(frame, head)
-            case _ if frame.code in _ANSWERS.get(head.owed, b""):
+            case _ if head.owed in _ANSWERS.get(frame.code, ()):
                 self._answer(frame, head)
             case _:
                 raise ProtocolViolation(f"the server answered `{head.owed.name}` with `{code}`")
@@ -181,7 +186,7 @@ class Backend:
                 self._close(head.work)
 
     def _copy_in_begins(self, frame: wire.Frame, head: Reply) -> None:
-        if head.owed not in {Owed.EXECUTE, Owed.QUERY}:
+        if head.owed not in RUNS:
             raise ProtocolViolation("the server asked for COPY data that nobody offered")
         self.copy_in = True
         self.replies.ignore_syncs()

@@ -11,6 +11,8 @@ from firewall.session.commands import Refusal
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from firewall.session.line import Line
+
 # Beyond these nobody can review the parameters; COPY is made for more.
 MAX_EXECUTIONS = 10_000
 MAX_BYTES = 16 * 1024 * 1024
@@ -23,16 +25,17 @@ TOO_LARGE = Refusal(
 
 
 class Batch:
-    """The Binds of one statement at the head of the queue, as far as they have come.
+    """The Binds of one statement at the head of the line, as far as they have come; `first` is the head.
 
     complete: something else follows them. A message that is malformed is something else, with its own
     turn.
     """
 
-    def __init__(self, statement: str, frames: Iterable[wire.Frame]) -> None:
-        self._statement = statement
-        self._size = 0
-        self.binds: list[wire.Bind] = []
+    def __init__(self, first: wire.Bind, line: Line) -> None:
+        frames = iter(line)
+        self._statement = first.statement
+        self._size = len(next(frames).raw)
+        self.binds: list[wire.Bind] = [first]
         self.complete = False
         self.add(frames)
 

@@ -8,7 +8,7 @@ from firewall import wire
 from firewall.errors import ProtocolViolation
 from firewall.session import portals, prepared
 from firewall.session.commands import Foresee, Refusal
-from firewall.session.replies import Owed, Reply
+from firewall.session.replies import RUNS, Owed, Reply
 
 if TYPE_CHECKING:
     from firewall.session.backend import Backend
@@ -65,7 +65,7 @@ class Intake:
             return self._take_in_copy(frame, message)
         if isinstance(message, wire.CopyData | wire.CopyDone | wire.CopyFail):
             # meant for a COPY that has not begun (wait for Postgres's word) or that has failed (drop it)
-            if any(reply.owed in {Owed.EXECUTE, Owed.QUERY} for reply in self._backend.replies):
+            if any(reply.owed in RUNS for reply in self._backend.replies):
                 return False
             self._line.pop()
             return True

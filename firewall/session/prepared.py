@@ -54,6 +54,11 @@ class Prepared:
         flying = self._replies.parses_of(name)
         return Known(flying[-1].sql, flying[-1].types) if flying else self._known.get(name)
 
+    def means(self, name: str, text: str) -> bool:
+        """Whether this name has this text already, and no Parse is on its way that could change it."""
+        known = self._known.get(name)
+        return known is not None and known.text == text and not self._replies.parses_of(name)
+
     def certain(self, name: str) -> bool:
         """Whether a Bind sent now runs what `find` says, or nothing.
 

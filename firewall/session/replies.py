@@ -31,8 +31,11 @@ class Owed(Enum):
     PROBE = auto()  # a text sent as a Parse to hear whether Postgres accepts it
 
 
+# Tuples, which compare by identity first: an enum's hash is a call in Python, and this is once a message.
 # What ends a batch: Postgres answers with ReadyForQuery, and forgets that it was discarding messages.
-ENDS = frozenset({Owed.SYNC, Owed.QUERY})
+ENDS = (Owed.SYNC, Owed.QUERY)
+# What rows and COPY can be an answer to.
+RUNS = (Owed.EXECUTE, Owed.QUERY)
 
 
 @dataclass(slots=True, eq=False)

@@ -204,7 +204,7 @@ class Deciding:
         elif turn.bind is None:
             self._clear(turn, ruling, (Act(turn.sql),))
         else:
-            turn.batch = batch.Batch(turn.bind.statement, self._line)
+            turn.batch = batch.Batch(turn.bind, self._line)
             if ruling.action is Action.HOLD:
                 turn.stage = Stage.GATHERING
                 self._gathered(turn, turn.batch)
@@ -312,9 +312,10 @@ class Deciding:
     def _release(self, turn: Turn, ruling: Ruling) -> None:
         self.turn = None
         backend = self._backend
-        if ruling.prepares or ruling.changes_catalog or ruling.facts != self.facts:
+        prepares = [pair for pair in ruling.prepares if not backend.prepared.means(*pair)]
+        if prepares or ruling.changes_catalog or ruling.facts != self.facts:
             backend.portals.names_changed()
-            backend.prepared.prepares(ruling.prepares)
+            backend.prepared.prepares(prepares)
             self.facts = ruling.facts
         work = self._granted.popleft()
         backend.opens(work)

@@ -119,6 +119,25 @@ client: B <a | E | S
   server: bait | S
   declined 42P05
 """,
+    "a Parse that fails does not vouch for a PREPARE behind it": """
+client: P a: SELECT 1 | S
+  server: P a: SELECT 1 | S
+server: 1 | Z I
+  client: 1 | Z I
+client: P a: DELETE FROM t | S | Q DEALLOCATE a; PREPARE a AS DELETE FROM t
+  server: P a: DELETE FROM t | S
+  judge 1 DEALLOCATE a; PREPARE a AS DELETE FROM t
+ruled: 1 allow multi prepares a=DELETE FROM t
+  clear 1 DEALLOCATE a; PREPARE a AS DELETE FROM t
+cleared: 1
+  server: Q DEALLOCATE a; PREPARE a AS DELETE FROM t
+server: E 42P05 exists | Z I | C DEALLOCATE | C PREPARE | Z I
+  client: E 42P05 exists | Z I | C DEALLOCATE | C PREPARE | Z I
+  done 1 DEALLOCATE, PREPARE
+client: B <a | E | S
+  server: bait | S
+  declined 42P05
+""",
 }
 
 
