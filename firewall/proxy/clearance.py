@@ -265,7 +265,7 @@ class Clearance:
             parameters=tuple(value for act in acts for value in telling.values(act)),
             rule=verdict.rule,
             reasons=tuple(telling.reasons(judgement, deciding=True)),
-            effects=telling.lines(str(effect) for effect in judgement.effects),
+            effects=telling.effects(judgement),
             labels=judgement.labels,
             risk=verdict.risk.value,
             groups=requirement.groups,

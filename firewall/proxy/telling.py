@@ -13,12 +13,15 @@ import psycopg
 from firewall import audit, clock, ids
 from firewall.approval import Hold, State
 from firewall.session import Refusal
+from firewall.sql import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from firewall.gate import Judgement
     from firewall.session import Act, Done
+
+_SEVERITY = {kind: place for place, kind in enumerate(Kind)}
 
 # SQLSTATEs of our own, in a class that the standard leaves to implementations (SQL:2016, 24.1).
 REJECTED = "QF001"
@@ -230,9 +233,10 @@ def printable(text: str) -> str:
     return text.replace("\0", "\u2400").encode(errors="backslashreplace").decode()
 
 
-def lines(effects: Iterable[str]) -> tuple[str, ...]:
-    """Without repetition, in order."""
-    return tuple(dict.fromkeys(printable(effect) for effect in effects))
+def effects(judgement: Judgement) -> tuple[str, ...]:
+    """What it would do, one line each without repetition, the most severe first."""
+    ordered = sorted(judgement.effects, key=lambda effect: _SEVERITY[effect.kind], reverse=True)
+    return tuple(dict.fromkeys(printable(str(effect)) for effect in ordered))
 
 
 def _labelled(labels: tuple[str, ...]) -> str:
