@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _dumps = json.JSONEncoder(
     ensure_ascii=False, check_circular=False, allow_nan=False, sort_keys=True, separators=(",", ":")
 ).encode
-_LARGE = re.compile(rb"\d{16}")
+_LARGE = re.compile(rb"[:,\[]-?\d{16}")
 
 
 def encode(record: Record) -> bytes:

@@ -6,7 +6,6 @@ a portal that is not begun is void once names may mean something else than when 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from firewall.session.commands import Refusal
@@ -29,14 +28,16 @@ STALE = Refusal(
 )
 
 
-@dataclass(slots=True)
 class Portal:
     """One portal. index: of the Bind among the messages sent."""
 
-    work: Work
-    index: int
-    epoch: int
-    begun: bool = False
+    __slots__ = ("begun", "epoch", "index", "work")
+
+    def __init__(self, work: Work, index: int, epoch: int) -> None:
+        self.work = work
+        self.index = index
+        self.epoch = epoch
+        self.begun = False
 
 
 class Portals:

@@ -7,7 +7,6 @@ ReadyForQuery be counted instead of guessed.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -38,7 +37,6 @@ ENDS = (Owed.SYNC, Owed.QUERY)
 RUNS = (Owed.EXECUTE, Owed.QUERY)
 
 
-@dataclass(slots=True, eq=False)
 class Reply:
     """One owed answer. `swallow`: the client did not ask for it and must not see it.
 
@@ -47,16 +45,33 @@ class Reply:
     index: counts all messages sent, in order.
     """
 
-    owed: Owed
-    swallow: bool = False
-    name: str = ""
-    sql: str | None = None
-    types: tuple[int, ...] = ()
-    work: Work | None = None
-    refusal: Refusal | None = None
-    settles: bool = False
-    describes: str | None = None
-    index: int = 0
+    __slots__ = (
+        *("describes", "index", "name", "owed", "refusal", "settles", "sql", "swallow", "types", "work"),
+    )
+
+    def __init__(  # noqa: PLR0913 — most are for one kind of message each
+        self,
+        owed: Owed,
+        *,
+        swallow: bool = False,
+        name: str = "",
+        sql: str | None = None,
+        types: tuple[int, ...] = (),
+        work: Work | None = None,
+        refusal: Refusal | None = None,
+        settles: bool = False,
+        describes: str | None = None,
+    ) -> None:
+        self.owed = owed
+        self.swallow = swallow
+        self.name = name
+        self.sql = sql
+        self.types = types
+        self.work = work
+        self.refusal = refusal
+        self.settles = settles
+        self.describes = describes
+        self.index = 0
 
 
 class Replies:

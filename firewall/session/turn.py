@@ -8,7 +8,6 @@ behaviour. There is one turn at a time, and everything behind it waits.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -51,19 +50,21 @@ class Stage(Enum):
     CLEARING = auto()  # the edge asks for leave and makes the release durable
 
 
-@dataclass(slots=True, eq=False)
 class Turn:
     """bind: None for a simple Query. heard: Postgres does not object to the text."""
 
-    ticket: int
-    sql: str
-    bind: wire.Bind | None = None
-    types: tuple[int, ...] = ()
-    stage: Stage = Stage.JUDGING
-    ruling: Ruling | None = None
-    batch: batch.Batch | None = None
-    heard: bool = False
-    cancelled: bool = False
+    __slots__ = ("batch", "bind", "cancelled", "heard", "ruling", "sql", "stage", "ticket", "types")
+
+    def __init__(self, ticket: int, sql: str, bind: wire.Bind | None, types: tuple[int, ...]) -> None:
+        self.ticket = ticket
+        self.sql = sql
+        self.bind = bind
+        self.types = types
+        self.stage = Stage.JUDGING
+        self.ruling: Ruling | None = None
+        self.batch: batch.Batch | None = None
+        self.heard = False
+        self.cancelled = False
 
 
 class Deciding:
