@@ -2,6 +2,7 @@
 
 from firewall.sql.analysis import (
     Analysis,
+    Copy,
     Effect,
     Facts,
     GrammarError,
@@ -15,6 +16,7 @@ from firewall.sql.analysis import (
 
 __all__ = [
     "Analysis",
+    "Copy",
     "Effect",
     "Facts",
     "GrammarError",

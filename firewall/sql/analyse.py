@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from firewall.sql import (
     calls,
     columns,
+    copies,
     functions,
     grammar,
     opened,
@@ -100,7 +101,7 @@ def _statements(parsed: tuple[Parsed, ...], snapshot: Snapshot, facts: Facts) ->
         scope = Scope(path=after.search_path, temporary=after.temporary)
         functions.everywhere(walk, scope)
         walk.visit(one.kind, one.tree, scope)
-        output = columns.narrow(walk, one, after)
+        narrowed = columns.narrow(walk, one, after)
         effects = walk.collected()
         if any(_loses_names(effect, walk.missing) for effect in effects):
             walk.lose_names()
@@ -109,9 +110,10 @@ def _statements(parsed: tuple[Parsed, ...], snapshot: Snapshot, facts: Facts) ->
                 sql=one.sql,
                 node=grammar.node_name(one.kind),
                 effects=effects,
-                output=output,
+                output=narrowed.output,
                 opaque=walk.opaque,
                 fingerprint=grammar.fingerprint(one.sql),
+                copies=copies.of(walk, one, effects, narrowed.traced, after),
             )
         )
         missing |= dict.fromkeys(name for name in walk.missing if _bare(name) not in made)

@@ -105,6 +105,19 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
+class Copy:
+    """A column that a statement writes, and what is put into it.
+
+    relation: `schema.relation`, also of one that it creates; `pg_temp.name` of a temporary one. It may be
+    one of several that a name can mean. column: `*` stands for every column, as it does in `sources`.
+    """
+
+    relation: str
+    column: str
+    sources: tuple[Source, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Statement:
     """One statement of a text.
 
@@ -112,6 +125,7 @@ class Statement:
     opaque: why it could not be understood, in words for people; empty if it was.
     output: the result's columns; None when it has none, or when only the worst case is known.
     fingerprint: libpg_query's, 16 hex digits; the same for texts that differ in literals only.
+    copies: what it writes that was read somewhere, worst case.
     """
 
     sql: str
@@ -120,6 +134,7 @@ class Statement:
     output: tuple[Output, ...] | None = None
     opaque: str = ""
     fingerprint: str = ""
+    copies: tuple[Copy, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

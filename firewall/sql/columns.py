@@ -6,6 +6,7 @@ statement itself and in the views behind it; what function bodies read stays as 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import postgast
@@ -31,20 +32,28 @@ _MAX_SUBSCRIPTS = 40
 _OPENING = 16  # the most words before the query in EXPLAIN or DECLARE, with all of their options
 
 
-def _own(via: str) -> bool:
+def own_read(via: str) -> bool:
     """Whether a read belongs to the statement or to a view in it, rather than to a body that it runs."""
     return not via or via.startswith(("view ", "parent "))
 
 
-def narrow(walk: Walk, statement: Parsed, facts: Facts) -> tuple[Output, ...] | None:
+@dataclass(frozen=True, slots=True)
+class Narrowed:
+    """What a statement shows, column by column, and the trace that it was narrowed by; None if in doubt."""
+
+    output: tuple[Output, ...] | None = None
+    traced: lineage.Lineage | None = None
+
+
+def narrow(walk: Walk, statement: Parsed, facts: Facts) -> Narrowed:
     """Narrow the walk's reads to columns, and say what each output column is made of, if it can be known."""
     query = _query(walk, statement)
     if query is None or not walk.reads or walk.opaque or not _bearable(walk, query.sql):
-        return None
+        return Narrowed()
     traced = lineage.trace(query.sql, walk.snapshot, facts)
-    own = {relation for relation, via in walk.reads if _own(via)}
+    own = {relation for relation, via in walk.reads if own_read(via)}
     if traced is None or not own <= traced.relations:
-        return None
+        return Narrowed()
     columns = _by_relation(traced.reaches)
     tested = _by_relation(traced.tested)
     # a written relation is looked at where the lineage says so; what else it adds, the grammar knows better
@@ -52,15 +61,16 @@ def narrow(walk: Walk, statement: Parsed, facts: Facts) -> tuple[Output, ...] | 
     for relation in ((columns.keys() | tested.keys()) - own) & written:
         walk.reads[relation, ""] = Reads()
     for (relation, via), reads in walk.reads.items():
-        if _own(via):
+        if own_read(via):
             reads.columns = columns.get(relation, set())
             reads.tested = tested.get(relation, set())
     # what a policy looks at decides which rows are shown, and shows none of it
-    whole = all(_own(via) or via.startswith("policy ") for _, via in walk.reads)
+    whole = all(own_read(via) or via.startswith("policy ") for _, via in walk.reads)
     returns = query.kind == "SelectStmt" and "intoClause" not in query.tree
     if query.kind in _RETURNING:
         returns = "returningClause" in query.tree
-    return traced.outputs if whole and returns and statement.kind in {"SelectStmt", *_RETURNING} else None
+    shown = whole and returns and statement.kind in {"SelectStmt", *_RETURNING}
+    return Narrowed(traced.outputs if shown else None, traced)
 
 
 def _bearable(walk: Walk, sql: str) -> bool:

@@ -17,10 +17,12 @@ from firewall.sql.analysis import Facts, Output, Source
 from firewall.sql.lineage_agree import identifier, parse
 from firewall.sql.lineage_query import Queries
 from firewall.sql.lineage_relations import Relations, Shape
-from firewall.sql.lineage_scope import Doubt, Field, renamed, union
+from firewall.sql.lineage_scope import Doubt, Field, Sources, renamed, union
 from firewall.sql.names import Scope, path_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from firewall.catalog.snapshot import Snapshot
 
 KEPT_SNAPSHOTS = 4  # a worker judges against one, or two while the catalog is being refreshed
@@ -36,12 +38,14 @@ class Lineage:
     reaches: all that feeds an output, or is copied into a relation.
     tested: all else that the statement names, or that views behind it test.
     relations: all that are read or written, behind views too.
+    written: what INSERT, UPDATE and MERGE put into columns, also inside WITH: relation → column → sources.
     """
 
     outputs: tuple[Output, ...]
     reaches: frozenset[tuple[str, str]]
     tested: frozenset[tuple[str, str]]
     relations: frozenset[str]
+    written: Mapping[str, Mapping[str, Sources]]
 
 
 def trace(sql: str, snapshot: Snapshot, facts: Facts) -> Lineage | None:
@@ -63,6 +67,7 @@ def trace(sql: str, snapshot: Snapshot, facts: Facts) -> Lineage | None:
         reaches=reaches,
         tested=frozenset(queries.mentioned) - reaches,
         relations=frozenset(queries.read),
+        written=queries.written,
     )
 
 

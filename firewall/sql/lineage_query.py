@@ -27,6 +27,7 @@ class Queries:
 
     mentioned: all base columns that are named. tests: those that decide or count, wherever they stand.
     kept: those whose values are written, or told by the number of rows. read: all relations.
+    written: relation → column → what is put into it.
     """
 
     def __init__(
@@ -40,6 +41,14 @@ class Queries:
         self.read: set[str] = set()
         self.kept: set[tuple[str, str]] = set()
         self.tests: set[tuple[str, str]] = set()
+        self.written: dict[str, dict[str, Sources]] = {}
+
+    def write(self, relation: str, written: Mapping[str, Sources]) -> None:
+        """Note what is put into columns."""
+        self.kept |= union(written.values())
+        columns = self.written.setdefault(relation, {})
+        for name, sources in written.items():
+            columns[name] = columns.get(name, NOTHING) | sources
 
     def mention(self, sources: Sources) -> Sources:
         """The same, noted."""

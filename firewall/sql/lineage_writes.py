@@ -11,7 +11,7 @@ from sqlglot import exp
 
 from firewall.sql.lineage_agree import identifier
 from firewall.sql.lineage_from import From
-from firewall.sql.lineage_scope import NOTHING, Doubt, Field, Item, Range, Rows, Scope, Sources, union
+from firewall.sql.lineage_scope import NOTHING, Doubt, Field, Item, Range, Rows, Scope, Sources
 from firewall.sql.lineage_values import QUERIES, only, value
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _change(
     if where := node.args.get("where"):
         tested |= value(queries, where.this, scope)
     written = _assignments(queries, node.expressions, scope) if isinstance(node, exp.Update) else {}
-    queries.kept |= union(written.values())
+    queries.write(target.relation, written)
     if not node.args.get("returning"):
         return Rows(tuple(Field(name, sources) for name, sources in written.items()), tested)
     after = _after(target, written)
@@ -97,7 +97,7 @@ def _insert(queries: Queries, node: exp.Insert, outer: Scope | None, ctes: Mappi
                 tested |= value(queries, part.this if isinstance(part, exp.Where) else part, scope)
         for name, sources in _assignments(queries, conflict.expressions, scope).items():
             written[name] = written.get(name, NOTHING) | sources
-    queries.kept |= union(written.values())
+    queries.write(target.relation, written)
     if not node.args.get("returning"):
         return Rows(tuple(Field(name, sources) for name, sources in written.items()), tested)
     after = _after(target, written)
@@ -129,7 +129,7 @@ def _merge(queries: Queries, node: exp.Merge, outer: Scope | None, ctes: Mapping
                 raise Doubt
         for name, sources in new.items():
             written[name] = written.get(name, NOTHING) | sources
-    queries.kept |= union(written.values())
+    queries.write(target.relation, written)
     if not node.args.get("returning"):
         return Rows(tuple(Field(name, sources) for name, sources in written.items()), tested)
     after = _after(target, written)
