@@ -32,6 +32,19 @@ PASSES: tuple[type[exp.Expr], ...] = (
 )
 
 
+# Functions whose errors do not quote what they were given. Others do (`invalid input syntax for type integer:
+# "ada@example.com"`), so that what only decides reaches the client all the same.
+QUIET: tuple[type[exp.Expr], ...] = (
+    *(exp.AggFunc, exp.Connector, exp.Predicate, exp.Case, exp.If, exp.Coalesce, exp.Nullif, exp.Greatest),
+    *(exp.Least, exp.Lower, exp.Upper, exp.Initcap, exp.Length, exp.Trim, exp.Substring, exp.Left, exp.Right),
+    *(exp.Concat, exp.ConcatWs, exp.StrPosition, exp.Replace, exp.SplitPart, exp.Reverse, exp.MD5, exp.Abs),
+    *(exp.Round, exp.Floor, exp.Ceil, exp.Extract, exp.TimestampTrunc, exp.DateTrunc, exp.Array, exp.Pad),
+    *(exp.Window, exp.RowNumber, exp.Rank, exp.DenseRank, exp.Exists, exp.Unnest, exp.CurrentTimestamp),
+)
+TEXTS = frozenset({exp.DType.TEXT, exp.DType.VARCHAR, exp.DType.CHAR, exp.DType.NCHAR, exp.DType.NVARCHAR})
+_TEXT = ("text", "character", "citext", "bytea", "json", "xml", '"char"', "name")
+
+
 def value(queries: Queries, node: exp.Expr, scope: Scope) -> Sources:
     """The base columns that feed the value; every column named on the way is noted as mentioned."""
     match node:
@@ -82,10 +95,34 @@ def value(queries: Queries, node: exp.Expr, scope: Scope) -> Sources:
             return value(queries, node.this, scope)
         case _ if isinstance(node, LEAVES):
             return NOTHING
+        case exp.Cast():
+            found = _parts(queries, node, scope)
+            if not _quiet_cast(queries, node, found):
+                queries.kept |= found
+            return found
+        case exp.Func() if not isinstance(node, QUIET):
+            found = _parts(queries, node, scope)
+            queries.kept |= found
+            return found
         case _ if isinstance(node, PASSES):
             return _parts(queries, node, scope)
         case _:
             raise Doubt
+
+
+def _quiet_cast(queries: Queries, node: exp.Cast, sources: Sources) -> bool:
+    """Casting to text never fails; casting a column that holds no text fails without quoting it."""
+    if node.to.this in TEXTS:
+        return True
+    return isinstance(bare(node.this), exp.Column) and not any(
+        _holds_text(queries, relation, name) for relation, name in sources
+    )
+
+
+def _holds_text(queries: Queries, relation: str, name: str) -> bool:
+    found = queries.relations.snapshot.relation(relation)
+    kinds = [c.type for c in found.columns if c.name == name] if found else []
+    return not kinds or any(kind.startswith(_TEXT) or "." in kind for kind in kinds)
 
 
 def column(node: exp.Column, scope: Scope) -> Sources:

@@ -140,7 +140,8 @@ class Walk:
 
     def read(self, relation: Relation, scope: Scope, columns: tuple[str, ...] = ("*",)) -> None:
         """Note that the relation is read, and that these columns can reach the client."""
-        secret = SECRET_RELATIONS.get(relation.name)
+        # a TOAST table holds the long values of whatever column of whatever table
+        secret = Kind.PRIVILEGE if relation.schema == "pg_toast" else SECRET_RELATIONS.get(relation.name)
         if secret is not None and relation.name not in SECRET_COLUMNS:
             self.effect(secret, relation.qualified, scope)
         self.reads.setdefault((relation.qualified, scope.via), Reads()).columns.update(columns)
