@@ -8,6 +8,7 @@ from firewall import wire
 from firewall.errors import ProtocolViolation
 from firewall.session import portals, prepared
 from firewall.session.commands import Foresee, Refusal
+from firewall.session.prepared import distinct
 from firewall.session.replies import RUNS, Owed, Reply
 
 if TYPE_CHECKING:
@@ -103,8 +104,14 @@ class Intake:
             case wire.Query(sql):
                 self._deciding.begin(sql)
                 return False
-            case wire.Bind():
-                return self._take_bind(message)
+            case wire.Bind(portal, statement):
+                if distinct(portal) and distinct(statement):
+                    return self._take_bind(message)
+                self._deciding.decline(prepared.LONG_NAME)
+            case wire.Parse(name) | wire.Execute(name) | wire.Describe(_, name) | wire.Close(_, name) if (
+                not distinct(name)
+            ):
+                self._deciding.decline(prepared.LONG_NAME)
             case wire.Parse():
                 self._take_parse(message)
             case wire.Execute(portal):

@@ -23,11 +23,25 @@ TOO_MANY = Refusal(
     f"the prepared statements of one session may have {MAX_TEXTS >> 20} MiB of text at most",
     hint="close prepared statements that are no longer needed",
 )
+LONG_NAME = Refusal(
+    "42622",
+    "the name of a prepared statement or portal may have 63 bytes at most, or 15 characters beyond ASCII",
+    hint="choose a shorter name",
+)
 AMBIGUOUS = Refusal(
     "42P05",
     "this prepared statement name was used for two texts",
     hint="deallocate all and prepare it again under another name",
 )
+
+
+def distinct(name: str) -> bool:
+    """Whether Postgres keeps the name whole: it cuts names after 63 bytes (NAMEDATALEN), in silence.
+
+    Two longer names can be one to Postgres, and then one text is judged and another one runs. A character
+    takes 4 bytes at most in any encoding that the database may have.
+    """
+    return len(name) <= 15 or (len(name) <= 63 and name.isascii())
 
 
 class Known(NamedTuple):
