@@ -212,6 +212,32 @@ class SignIn(_Record):
     why: str = ""
 
 
+class Labelled(BaseModel):
+    """A label on a column (`*` is every column), and where it comes from: `comment`, or another column."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    relation: str
+    column: str
+    label: str
+    source: str
+
+
+class Label(_Record):
+    """Labels that no policy says were put on columns, or taken off.
+
+    by: the agent whose statement copies labelled data, or the person who dropped them; empty where the
+    database's own catalog gives them.
+    """
+
+    kind: Literal["label"] = "label"
+    event: Literal["added", "dropped"]
+    database: str
+    labels: list[Labelled]
+    by: str = ""
+    why: str
+
+
 class Fault(_Record):
     """An internal error; it closed the session, both sides."""
 
@@ -233,6 +259,7 @@ Record = Annotated[
     | Policy
     | Credential
     | SignIn
+    | Label
     | Fault,
     Field(discriminator="kind"),
 ]

@@ -8,7 +8,7 @@ from sqlalchemy import Select, and_, or_, select
 
 from firewall import audit, clock
 from firewall.errors import StoreError
-from firewall.store import engine, rows, schema, tables
+from firewall.store import engine, marks, rows, schema, tables
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
 
     from firewall.approval import Hold, State
+    from firewall.catalog.labels import Mark
 
 _RECORDS = tables.records.c
 _HOLDS = tables.holds.c
@@ -235,6 +236,11 @@ class Reader:
         if person is not None:
             query = query.where(columns.person == person)
         return [rows.TokenRow(**row._mapping) for row in await self._all(query)]  # noqa: SLF001 — SQLAlchemy's documented name
+
+    async def marked(self, database: str) -> list[Mark]:
+        """Labels of a database that no policy says, by place and age."""
+        found = await self._all(marks.query(database))
+        return [marks.mark(row) for row in found]
 
     async def _relations(self, page: Sequence[Row[Any]]) -> dict[str, set[str]]:
         touched = tables.record_relations.c

@@ -12,6 +12,7 @@ from firewall import audit, clock
 from firewall.errors import StoreError
 from firewall.store import engine, rows, schema, tables
 from firewall.store.cards import Cards
+from firewall.store.marks import Marks
 from firewall.store.reader import Reader
 from firewall.store.writer import Writer
 
@@ -190,6 +191,10 @@ class Store(Reader):
     def cards(self) -> Cards:
         """What channels have posted, by hold."""
         return Cards(self._database)
+
+    def marks(self, database: str) -> Marks:
+        """Labels of one database that no policy says."""
+        return Marks(self._database, self._writer, database)
 
     async def _write(self, records: Sequence[audit.Record], change: Change) -> bool:
         return await self._writer.write(lambda: [rows.entry(record) for record in records], change)

@@ -147,3 +147,26 @@ tokens = Table(
     PrimaryKeyConstraint("token_hash", name="tokens_pkey"),
     Index("tokens_by_person", "person"),
 )
+
+# labels that no policy says: what put them on a column, and since when
+marks = Table(
+    "marks",
+    metadata,
+    Column("database", Text, nullable=False),
+    Column("relation", Text, nullable=False),
+    Column("column", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("statement", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    PrimaryKeyConstraint("database", "relation", "column", "label", "source", name="marks_pkey"),
+)
+
+# how often the marks of a database were changed, so that whoever keeps a copy sees when it is old
+mark_changes = Table(
+    "mark_changes",
+    metadata,
+    Column("database", Text, nullable=False),
+    Column("changes", BigInteger, nullable=False),
+    PrimaryKeyConstraint("database", name="mark_changes_pkey"),
+)
