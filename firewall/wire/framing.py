@@ -89,7 +89,7 @@ class Framer:
         at = 0
         size = len(data)
         self._need = HEADER
-        compiled = _COMPILED
+        compiled = COMPILED
         while size - at >= HEADER:
             if compiled:
                 code = data[at]
@@ -160,7 +160,7 @@ class BackendCutter:
         self._need = HEADER
         # this loop runs once a row: locals and numbers written out are its speed
         header = _header
-        compiled = _COMPILED
+        compiled = COMPILED
         last = size - HEADER
         while at <= last:
             if compiled:
@@ -230,4 +230,5 @@ def _again(broken: BrokenFraming) -> BrokenFraming:
     return BrokenFraming(broken.message, sqlstate=broken.sqlstate, hint=broken.hint, before=[])
 
 
-_COMPILED: Final[bool] = not hasattr(_again, "__code__")
+COMPILED: Final[bool] = not hasattr(_again, "__code__")
+"""Which form this is."""
