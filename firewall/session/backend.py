@@ -158,9 +158,9 @@ class Backend:
             self.replies.ignored_syncs = 0
             match head.owed:
                 case Owed.PARSE:
-                    self.prepared.parsed(head.name, head.sql, head.types)
+                    self.prepared.parsed(head.name, head.sql, head.types, head.index)
                 case Owed.CLOSE if head.name:
-                    self.prepared.closed(head.name)
+                    self.prepared.closed(head.name, head.index)
                 case Owed.PROBE:
                     self.probe_accepted = True
                 case Owed.EXECUTE:
@@ -173,7 +173,7 @@ class Backend:
     def _completed(self, head: Reply, frame: wire.Frame) -> None:
         tag = wire.CommandComplete.decode(frame.body).tag
         if tag in _FORGETS_ALL:
-            self.prepared.forgotten()
+            self.prepared.forgotten(head.index)
         if head.work is not None:
             head.work.tags.append(tag)
 

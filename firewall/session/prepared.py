@@ -45,10 +45,14 @@ def distinct(name: str) -> bool:
 
 
 class Known(NamedTuple):
-    """A statement name: its text, None if ambiguous, and its parameters' types as far as they are known."""
+    """A statement name: its text, None if ambiguous, and its parameters' types as far as they are known.
+
+    since: index of the message that gave the name this text, among all that were sent.
+    """
 
     text: str | None
     types: tuple[int, ...] = ()
+    since: int = 0
 
 
 class Prepared:
@@ -85,29 +89,30 @@ class Prepared:
         """A Parse was sent."""
         self._view = None
 
-    def parsed(self, name: str, sql: str | None, types: tuple[int, ...]) -> None:
+    def parsed(self, name: str, sql: str | None, types: tuple[int, ...], index: int) -> None:
         """Postgres has accepted a Parse, so the name was free (or the unnamed statement's)."""
-        self.closed(name)
-        self._known[name] = Known(sql, types)
-        self._size += len(sql or "")
+        self._view = None
+        before = self._known.get(name)
+        if before is None or before.since <= index:
+            # a PREPARE that was sent later has seen this Parse under way
+            self._keep(name, Known(sql, types, index))
 
     def described(self, name: str, types: tuple[int, ...]) -> None:
         """Postgres has said which types the parameters of a statement have."""
         known = self._known.get(name)
         if known is not None:
-            self._known[name] = Known(known.text, types)
+            self._known[name] = known._replace(types=types)
 
-    def closed(self, name: str) -> None:
-        """Postgres has forgotten one."""
-        self._view = None
-        before = self._known.pop(name, None)
-        self._size -= len(before.text or "") if before else 0
+    def closed(self, name: str, index: int) -> None:
+        """Postgres has forgotten one, as the message `index` asked; what was sent since then stands."""
+        known = self._known.get(name)
+        if known is not None and known.since < index:
+            self._keep(name, None)
 
-    def forgotten(self) -> None:
-        """Postgres has forgotten all of them."""
-        self._view = None
-        self._known.clear()
-        self._size = 0
+    def forgotten(self, index: int) -> None:
+        """Postgres has forgotten all of them, as the message `index` asked."""
+        for name in [name for name, known in self._known.items() if known.since < index]:
+            self._keep(name, None)
 
     def prepares(self, statements: Iterable[tuple[str, str]]) -> None:
         """SQL that was released may prepare these, or fail to."""
@@ -118,7 +123,8 @@ class Prepared:
             if not same:
                 for reply in flying:
                     reply.sql = None
-            self.parsed(name, text if same else None, before.types if before and same else ())
+            types = before.types if before and same else ()
+            self._keep(name, Known(text if same else None, types, self._replies.sent + 1))
 
     def texts(self) -> Mapping[str, str | None]:
         """Text by name as far as it can be told now; None where two are possible. Does not change."""
@@ -128,3 +134,11 @@ class Prepared:
                 view[reply.name] = reply.sql if view.get(reply.name, reply.sql) == reply.sql else None
             self._view = view
         return self._view
+
+    def _keep(self, name: str, known: Known | None) -> None:
+        self._view = None
+        before = self._known.pop(name, None)
+        self._size -= len(before.text or "") if before else 0
+        if known is not None:
+            self._known[name] = known
+            self._size += len(known.text or "")

@@ -1,14 +1,17 @@
-"""Names that Postgres would cut: two of them are one statement to it, and another text would run."""
+"""Names of statements: one name never stands for another text than it was judged by."""
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
 import pytest
 from psycopg import pq
 
+from firewall import wire
 from firewall.session.prepared import LONG_NAME, distinct
 from tests.session.playbook import play
+from tests.session.test_properties import World, encoded
 
 if TYPE_CHECKING:
     from firewall.demo.postgres import EmbeddedPostgres
@@ -54,3 +57,21 @@ def test_the_longest_name_that_postgres_keeps_passes() -> None:
     assert played == expected
     assert distinct("ü" * 15)
     assert not distinct("ü" * 16)
+
+
+@pytest.mark.parametrize("forgets", [wire.Query("DEALLOCATE ALL"), wire.Close("S", "a")])
+@pytest.mark.parametrize("runs", [[wire.Query("EXECUTE a")], [wire.Bind("", "a"), wire.Execute("")]])
+def test_what_is_prepared_behind_a_deallocation_is_not_forgotten_with_it(
+    forgets: wire.FrontendMessage, runs: list[wire.FrontendMessage]
+) -> None:
+    """INVARIANT: 1, 6. However late Postgres's answer to the deallocation comes."""
+    script: list[list[wire.FrontendMessage]] = [
+        [wire.Parse("a", "SELECT allow"), forgets],
+        [wire.Query("PREPARE a AS SELECT deny"), wire.Query("PREPARE a AS SELECT allow")],
+        runs,
+    ]
+    for seed in range(50):
+        world = World(encoded(script), random.Random(seed))
+        world.run()
+        assert not world.closed
+        assert ("SELECT deny", ()) not in world.model.ran
