@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from hashlib import _Hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,33 +33,58 @@ class Execution:
     types: tuple[int, ...] = ()
 
 
+class Digester:
+    """Digests of executions of one text under the same circumstances, at the price of the values alone."""
+
+    def __init__(self, sql: str, circumstances: Circumstances) -> None:
+        self._begun = _circumstances(circumstances)
+        _text(self._begun, sql)
+
+    def digest(
+        self, parameters: tuple[bytes | None, ...], formats: tuple[int, ...], types: tuple[int, ...]
+    ) -> str:
+        """What `digest` gives for this one execution."""
+        hashed = self._begun.copy()
+        _values(hashed, parameters, formats, types)
+        return hashed.hexdigest()
+
+
 def digest(executions: Iterable[Execution], circumstances: Circumstances) -> str:
     """Hex SHA-256 over a length-prefixed encoding, so that no two acts have the same input."""
-    hashed = sha256(b"query-firewall/digest/1\n")
-
-    def field(value: bytes | None) -> None:
-        hashed.update(b"N" if value is None else b"V%d:" % len(value) + value)
-
-    def text(value: str) -> None:
-        field(value.encode(errors="surrogatepass"))
-
-    def numbers(values: tuple[int, ...]) -> None:
-        field(",".join(map(str, values)).encode())
-
-    c = circumstances
-    for value in (c.agent, c.database, c.role, c.revision, c.catalog):
-        text(value)
-    if c.search_path is None:
-        field(None)
-    else:
-        numbers((len(c.search_path),))
-        for schema in c.search_path:
-            text(schema)
+    hashed = _circumstances(circumstances)
     for execution in executions:
-        text(execution.sql)
-        numbers((len(execution.parameters),))
-        for parameter in execution.parameters:
-            field(parameter)
-        numbers(execution.formats)
-        numbers(execution.types)
+        _text(hashed, execution.sql)
+        _values(hashed, execution.parameters, execution.formats, execution.types)
     return hashed.hexdigest()
+
+
+def _circumstances(c: Circumstances) -> _Hash:
+    hashed = sha256(b"query-firewall/digest/1\n")
+    for value in (c.agent, c.database, c.role, c.revision, c.catalog):
+        _text(hashed, value)
+    if c.search_path is None:
+        hashed.update(_field(None))
+    else:
+        hashed.update(_numbers((len(c.search_path),)))
+        for schema in c.search_path:
+            _text(hashed, schema)
+    return hashed
+
+
+def _values(
+    hashed: _Hash, parameters: tuple[bytes | None, ...], formats: tuple[int, ...], types: tuple[int, ...]
+) -> None:
+    parts = [_numbers((len(parameters),)), *map(_field, parameters), _numbers(formats), _numbers(types)]
+    hashed.update(b"".join(parts))
+
+
+def _text(hashed: _Hash, value: str) -> None:
+    hashed.update(_field(value.encode(errors="surrogatepass")))
+
+
+def _field(value: bytes | None) -> bytes:
+    return b"N" if value is None else b"V%d:" % len(value) + value
+
+
+def _numbers(values: tuple[int, ...]) -> bytes:
+    return _field(",".join(map(str, values)).encode())

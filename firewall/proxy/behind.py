@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from firewall import approval, audit, clock, ids
+from firewall import audit, clock, ids
 from firewall.errors import StoreError
 from firewall.proxy import telling
 
@@ -156,7 +156,7 @@ def records(batch: Sequence[Event]) -> list[audit.Record]:
             at=clock.stamp(clock.now()),
             session=leave.session,
             statement=leave.statement,
-            agent=leave.circumstances.agent,
+            agent=leave.agent,
             released=runs,
             ended=ends,
         )
@@ -165,11 +165,10 @@ def records(batch: Sequence[Event]) -> list[audit.Record]:
 
 
 def _run(leave: Leave, at: datetime, number: int, act: Act) -> audit.Run:
-    execution = approval.Execution(act.sql, act.parameters, act.formats, act.types)
     return audit.Run(
         number=number,
         at=clock.stamp(at),
-        digest=approval.digest([execution], leave.circumstances),
+        digest=leave.digester.digest(act.parameters, act.formats, act.types),
         parameters=telling.values(act, longest=telling.LONGEST_LOGGED_VALUE),
     )
 

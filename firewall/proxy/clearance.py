@@ -116,8 +116,9 @@ class Clearance:
 
     def _give_standing(self, statement: str, judgement: Judgement) -> None:
         until = time.monotonic() + STANDS_SECONDS
-        circumstances = self._circumstances(judgement)
-        self._standing.give(Leave(self.session, statement, judgement, circumstances, until))
+        digester = approval.Digester(judgement.sql, self._circumstances(judgement))
+        leave = Leave(self.session, statement, self.subject.agent, judgement, digester, until)
+        self._standing.give(leave)
 
     async def withdraw(self, ticket: int, why: str) -> None:
         """The client cancelled or went away while `ask` waits."""

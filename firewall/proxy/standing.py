@@ -37,8 +37,9 @@ class Leave:
 
     session: str
     statement: str
+    agent: str
     judgement: Judgement
-    circumstances: approval.Circumstances
+    digester: approval.Digester
     until: float
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firewall.approval import Circumstances, Execution, digest
+from firewall.approval import Circumstances, Digester, Execution, digest
 
 HERE = Circumstances("bot", "shop", "reader", ("public",), "1", "c")
 WORDS = st.text(max_size=3)
@@ -29,7 +29,15 @@ CIRCUMSTANCES = st.builds(
 def test_it_is_the_same_everywhere() -> None:
     one = [Execution("SELECT $1", (b"7", None), (0,), (23,))]
     assert digest(one, HERE) == digest(list(one), replace(HERE))
-    assert len(bytes.fromhex(digest(one, HERE))) == 32
+    assert digest(one, HERE) == "b44d6f93ca772bbdb0ea24e51bb495d35a8abf874fee13be70d752547e51aed6"
+
+
+@given(EXECUTIONS, CIRCUMSTANCES)
+def test_one_by_one_it_is_the_same(these: list[Execution], here: Circumstances) -> None:
+    for one in these:
+        begun = Digester(one.sql, here)
+        for _ in range(2):
+            assert begun.digest(one.parameters, one.formats, one.types) == digest([one], here)
 
 
 @given(EXECUTIONS, CIRCUMSTANCES, EXECUTIONS, CIRCUMSTANCES)

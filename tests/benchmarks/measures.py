@@ -104,7 +104,7 @@ def pgbench(address: Address, script: str, args: list[str]) -> float:
         )
     found = re.search(r"^tps = ([\d.]+)", done.stdout, re.MULTILINE)
     if done.returncode or found is None:
-        raise RuntimeError(f"pgbench failed: {done.stderr[-800:]}")
+        raise RuntimeError(f"pgbench ended with {done.returncode}: {done.stderr[-800:]}{done.stdout[-800:]}")
     return float(found[1])
 
 

@@ -7,16 +7,18 @@ same database, in observe mode, is where COPY is measured: in production a perso
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
 
+import hatch_build
 from firewall.demo.postgres import EmbeddedPostgres
 from tests.benchmarks import proxies
 from tests.benchmarks.plain import Address
@@ -53,21 +55,46 @@ class Target:
     pid: int = 0
 
 
-@dataclass
 class Stage:
-    """Everything that runs, by name, and what is not there."""
+    """A database, and ways to it that are put up when they are asked for.
 
-    targets: dict[str, Target] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
+    remarks: what is not as it should be.
+    """
 
-    @property
-    def direct(self) -> Target:
-        return self.targets["direct"]
+    def __init__(self, folder: Path, postgres: EmbeddedPostgres, compiled: Path | None) -> None:
+        self.remarks: list[str] = []
+        self._folder = folder
+        self._postgres = postgres
+        self._compiled = compiled
+        self._made = 0
+
+    @contextmanager
+    def target(self, name: str) -> Iterator[Target | None]:
+        """A new process of that name, gone afterwards; None if the program is not installed."""
+        address = Address(self._postgres.port, LOGIN, LOGIN_PASSWORD, "bench")
+        self._made += 1
+        folder = self._folder / f"{name}-{self._made}"
+        if name == "direct":
+            yield Target(name, address, address)
+        elif name == "firewall":
+            with serving(self._postgres, folder, self._compiled) as target:
+                yield target
+        else:
+            proxy = proxies.start(name, address, folder)
+            if proxy is None:
+                remark = f"{name} is not installed and left out ({proxies.HOW_TO_INSTALL})"
+                self.remarks += [] if remark in self.remarks else [remark]
+                yield None
+                return
+            try:
+                yield Target(name, proxy.address, proxy.address, proxy.process.pid)
+            finally:
+                proxy.stop()
 
 
 @contextmanager
-def build(wanted: list[str], *, rows: int) -> Iterator[Stage]:
-    """Put up the database and the wanted targets; all of it is gone afterwards."""
+def build(*, rows: int, compiled: bool) -> Iterator[Stage]:
+    """Put up the database. compiled: the firewall is to run with its inner loops compiled, if they can be."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="query-firewall-bench-")))
         folder.chmod(0o755)
@@ -84,19 +111,14 @@ def build(wanted: list[str], *, rows: int) -> Iterator[Stage]:
         )
         stack.enter_context(postgres)
         prepare(postgres, rows)
-        address = Address(postgres.port, LOGIN, LOGIN_PASSWORD, "bench")
-        stage = Stage({"direct": Target("direct", address, address)})
-        for name in proxies.PROGRAMS:
-            if name not in wanted:
-                continue
-            proxy = proxies.start(name, address, folder / name)
-            if proxy is None:
-                stage.missing.append(name)
-                continue
-            stack.callback(proxy.stop)
-            stage.targets[name] = Target(name, proxy.address, proxy.address, proxy.process.pid)
-        if "firewall" in wanted:
-            stage.targets["firewall"] = stack.enter_context(serving(postgres, folder / "firewall"))
+        copy = folder / "compiled"
+        why = "it was not asked for"
+        if compiled:
+            copy.mkdir()
+            why = hatch_build.compiled_copy(copy)
+        stage = Stage(folder, postgres, None if why else copy)
+        if why:
+            stage.remarks.append(f"the firewall is not compiled: {why}")
         yield stage
 
 
@@ -115,8 +137,9 @@ def prepare(postgres: EmbeddedPostgres, rows: int) -> None:
 
 
 @contextmanager
-def serving(postgres: EmbeddedPostgres, folder: Path) -> Iterator[Target]:
+def serving(postgres: EmbeddedPostgres, folder: Path, compiled: Path | None) -> Iterator[Target]:
     """`firewall serve` on settings of its own, and one agent."""
+    environment = {**os.environ, **({"PYTHONPATH": str(compiled)} if compiled else {})}
     folder.mkdir()
     production = (ROOT / "policies/production.yaml").read_text()
     (folder / "production.yaml").write_text(production)
@@ -131,7 +154,11 @@ def serving(postgres: EmbeddedPostgres, folder: Path) -> Iterator[Target]:
     )
     with (folder / "errors").open("wb") as errors:
         process = subprocess.Popen(
-            [PROGRAM, "serve", "--json"], cwd=folder, stdout=subprocess.PIPE, stderr=errors
+            [PROGRAM, "serve", "--json"],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=errors,
         )
     try:
         assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""The benchmark's short form: it must run and write what it promises. How fast anything is, is not looked at."""
+"""The short form must run and write what it promises. How fast things are is not looked at."""
 
 from __future__ import annotations
 
