@@ -8,6 +8,7 @@ parses.
 from __future__ import annotations
 
 import asyncio
+import logging
 import multiprocessing
 import pickle
 import resource
@@ -129,6 +130,8 @@ def _start() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends its workers
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # INVARIANT: 10. sqlglot's warnings quote the statement, which may hold anything
+    logging.getLogger("sqlglot").setLevel(logging.CRITICAL)
 
 
 def _analyse(path: str, version: str, text: str, facts: sql.Facts) -> sql.Analysis:
