@@ -1,0 +1,197 @@
+"""Runs on their way to the log: in order, within bounds, and none passes once the log has failed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firewall import approval, audit
+from firewall.errors import StoreError
+from firewall.proxy import behind
+from firewall.proxy.behind import Behind
+from firewall.proxy.standing import Leave
+from firewall.session import Act, Done
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+CIRCUMSTANCES = approval.Circumstances("shopper", "shop", "login", ("public",), "r", "c")
+DONE = Done(0, None, ("SELECT 3",), 120)
+
+
+def leave(statement: str = "s-1.1") -> Leave:
+    digester = approval.Digester("SELECT $1", CIRCUMSTANCES)
+    return Leave("s-1", statement, "shopper", None, digester, float("inf"))
+
+
+class Disk:
+    """A log that fails while `broken`, waits while `stuck` is not set, and remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.records: list[audit.Record] = []
+        self.commits = 0
+        self.broken = False
+        self.stuck = asyncio.Event()
+        self.stuck.set()
+
+    async def append(self, records: Sequence[audit.Record]) -> None:
+        await self.append_made(lambda: records)
+
+    async def append_made(self, make: Callable[[], Sequence[audit.Record]]) -> None:
+        made = await asyncio.to_thread(make)
+        await self.stuck.wait()
+        if self.broken:
+            raise StoreError("the disk is full")
+        self.commits += 1
+        self.records += made
+
+    def story(self) -> list[tuple[str, int]]:
+        """Numbers of all runs and ends, as they stand in the log."""
+        found: list[tuple[str, int]] = []
+        for record in self.records:
+            assert isinstance(record, audit.Runs)
+            found += [("run", run.number) for run in record.released]
+            found += [("end", end.number) for end in record.ended]
+        return found
+
+
+async def test_runs_share_records_and_commits_and_say_what_was_bound():
+    disk = Disk()
+    written = Behind(disk)
+    first, second = leave("s-1.1"), leave("s-1.2")
+    for number in range(5, 9):
+        written.released(first, number, Act("SELECT $1", (b"%d" % number, None)))
+        written.ended(first, number, DONE, 70)
+    written.released(second, 9, Act("SELECT $1", (b"x" * 3000,)))
+    await written.written()
+    one, other = disk.records
+    assert disk.commits == 1
+    assert isinstance(one, audit.Runs)
+    assert isinstance(other, audit.Runs)
+    assert [run.parameters for run in one.released] == [[str(n), None] for n in range(5, 9)]
+    assert {(end.tag, end.rows, end.bytes, end.micros) for end in one.ended} == {("SELECT 3", 3, 120, 70)}
+    assert (one.statement, one.session, one.agent, other.statement) == ("s-1.1", "s-1", "shopper", "s-1.2")
+    executed = approval.Execution("SELECT $1", (b"x" * 3000,))
+    assert other.released[0].digest == approval.digest([executed], CIRCUMSTANCES)
+    assert (other.released[0].parameters[0] or "").endswith("1000 characters more")
+    assert other.ended == []
+
+
+async def test_a_crowd_closes_it_until_it_is_written(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(behind, "MAX_UNWRITTEN", 10)
+    disk = Disk()
+    disk.stuck.clear()
+    written = Behind(disk)
+    for number in range(10):
+        assert written.open
+        written.released(leave(), number, Act("SELECT $1"))
+    assert not written.open
+    disk.stuck.set()
+    await written.written()
+    assert written.open
+    assert len(disk.story()) == 10
+
+
+async def test_large_values_close_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(behind, "MAX_BYTES", 1000)
+    disk = Disk()
+    written = Behind(disk)
+    written.released(leave(), 1, Act("SELECT $1", (b"x" * 999, None)))
+    assert written.open
+    written.released(leave(), 2, Act("SELECT $1", (b"x",)))
+    assert not written.open
+    await written.written()
+    assert written.open
+
+
+async def test_a_slow_disk_closes_it(monkeypatch: pytest.MonkeyPatch):
+    disk = Disk()
+    disk.stuck.clear()
+    written = Behind(disk)
+    written.released(leave(), 1, Act("SELECT $1"))
+    assert written.open
+    monkeypatch.setattr(behind, "MAX_AGE", 0.0)
+    assert not written.open
+    disk.stuck.set()
+    await written.written()
+    assert written.open
+
+
+async def test_a_disk_that_fails_closes_it_and_loses_nothing(monkeypatch: pytest.MonkeyPatch):
+    # INVARIANT: 5. no release without a durable record
+    monkeypatch.setattr(behind, "RETRY", 0.001)
+    disk = Disk()
+    disk.broken = True
+    written = Behind(disk)
+    written.released(leave(), 1, Act("SELECT $1"))
+    with pytest.raises(StoreError, match="disk is full"):
+        await written.written()
+    assert not written.open
+    written.ended(leave(), 1, DONE, 5)
+    with pytest.raises(StoreError):
+        await written.written()
+    assert not written.open
+    disk.broken = False
+    async with asyncio.timeout(10):
+        while not written.open:
+            await asyncio.sleep(0.001)
+    assert disk.story() == [("run", 1), ("end", 1)]
+
+
+async def test_closing_writes_what_is_left_or_gives_up():
+    disk = Disk()
+    written = Behind(disk)
+    written.released(leave(), 1, Act("SELECT $1"))
+    await written.close()
+    assert disk.story() == [("run", 1)]
+    disk.broken = True
+    written.released(leave(), 2, Act("SELECT $1"))
+    await asyncio.wait_for(written.close(), 10)
+    assert disk.story() == [("run", 1)]
+
+
+@given(st.lists(st.sampled_from(["run", "end", "break", "mend", "write", "breathe"]), max_size=40))
+def test_whatever_happens_nothing_is_lost_twice_or_out_of_order(steps: list[str]):
+    # INVARIANT: 5. no release without a durable record: what was let through comes into the log, once
+
+    async def play() -> None:
+        disk = Disk()
+        written = Behind(disk)
+        lasting = leave()
+        runs = ends = 0
+        for step in steps:
+            match step:
+                case "run" if written.open:
+                    runs += 1
+                    written.released(lasting, runs, Act("SELECT $1"))
+                case "end" if ends < runs:
+                    ends += 1
+                    written.ended(lasting, ends, DONE, 1)
+                case "break" | "mend":
+                    disk.broken = step == "break"
+                case "write":
+                    try:
+                        await written.written()
+                    except StoreError:
+                        assert disk.broken
+                        assert not written.open
+                    else:
+                        assert len(disk.story()) == runs + ends
+                case _:
+                    await asyncio.sleep(0)
+        disk.broken = False
+        for _ in range(2):  # the first may hear of the failure before
+            try:
+                await written.written()
+            except StoreError:
+                continue
+        story = disk.story()
+        assert [number for kind, number in story if kind == "run"] == list(range(1, runs + 1))
+        assert [number for kind, number in story if kind == "end"] == list(range(1, ends + 1))
+        assert written.open
+
+    asyncio.run(play())
