@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup demo test check bench pictures format clean
+.PHONY: help setup demo test check bench fuzz pictures format clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
@@ -31,6 +31,13 @@ check: $(STAMP) ## lint, types, layering
 # come with `apt-get install pgbouncer haproxy pgpool2`.
 bench: $(STAMP) ## measure the firewall beside direct, PgBouncer, HAProxy and pgpool-II (20 minutes)
 	$(BIN)/python -m tests.benchmarks $(BENCH)
+
+# FUZZ_SECONDS is the time for each target (60). What is found stays in fixtures/fuzz and fails the tests.
+fuzz: $(STAMP) ## look for bytes that any room reads and should not choke on (11 minutes)
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet \
+		--disable-pip-version-check -c .ci/constraints.txt -e '.[fuzz]' \
+		|| echo "atheris has no wheel for this Python"
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 pictures: $(STAMP) ## make the README's pictures anew (needs Debian's chromium)
 	$(BIN)/python -m tests.web.pictures
