@@ -126,6 +126,8 @@ class App:
                 mock_secret=self._derived("scram"),
                 max_connections=self.settings.max_connections,
                 login_timeout=self.settings.login_timeout,
+                agent_connections=self.settings.max_connections_per_agent,
+                idle_timeout=self.settings.idle_timeout,
             )
         )
         await self._listener.start()
@@ -267,6 +269,17 @@ def server_tls(tls: config.Tls | None) -> tuple[ssl.SSLContext | None, bytes | N
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["postgresql"])
+    # nobody is let in by the certificate of an earlier connection
+    context.options |= ssl.OP_NO_TICKET
+    context.num_tickets = 0
+    if tls.client_ca is not None:
+        try:
+            context.load_verify_locations(tls.client_ca)
+        except (OSError, ssl.SSLError) as error:
+            message = f"the clients' authorities cannot be used: {error}"
+            place = Place(tls.client_ca)
+            raise ConfigurationError((Problem(place, "listen.tls.client_ca", message),)) from None
+        context.verify_mode = ssl.CERT_OPTIONAL
     try:
         context.load_cert_chain(tls.certificate, tls.key)
         certificate = ssl.PEM_cert_to_DER_cert(tls.certificate.read_text())

@@ -30,10 +30,22 @@ class _Model(BaseModel):
 
 
 class Tls(_Model):
-    """The firewall's own certificate, shown to agents; PEM files."""
+    """The firewall's own certificate, shown to agents; PEM files.
+
+    client_ca: the authorities whose certificates let an agent in that is known by one.
+    """
 
     certificate: Path
     key: Path
+    client_ca: Path | None = None
+
+
+class Keepalive(_Model):
+    """When a silent peer is asked whether it still lives: seconds, seconds and times, as tcp(7) has them."""
+
+    idle: Annotated[int, Field(ge=1, le=32767)] = 60
+    interval: Annotated[int, Field(ge=1, le=32767)] = 10
+    count: Annotated[int, Field(ge=1, le=127)] = 6
 
 
 class Listen(_Model):
@@ -43,6 +55,7 @@ class Listen(_Model):
     port: Port = 6432
     tls: Tls | None = None
     require_tls: bool = False
+    keepalive: Keepalive = Keepalive()
 
 
 class Web(_Model):
@@ -75,7 +88,10 @@ class Database(_Model):
 
 
 class Settings(_Model):
-    """The settings file. `origin` names this log; `key` is its Ed25519 signing key, made on first use."""
+    """The settings file. `origin` names this log; `key` is its Ed25519 signing key, made on first use.
+
+    max_connections_per_agent: as many as there are in all, if None. idle_timeout: seconds; 0 is for ever.
+    """
 
     listen: Listen = Listen()
     web: Web = Web()
@@ -87,7 +103,9 @@ class Settings(_Model):
     catalog_refresh: Annotated[int, Field(ge=5)] = 300
     analysis_workers: Annotated[int, Field(ge=1, le=64)] = 2
     max_connections: Annotated[int, Field(ge=1)] = 500
+    max_connections_per_agent: Annotated[int, Field(ge=1)] | None = None
     login_timeout: Annotated[int, Field(ge=1, le=600)] = 30
+    idle_timeout: Annotated[int, Field(ge=0)] = 0
 
 
 class SlackTokens(BaseSettings):
@@ -193,9 +211,13 @@ def _absolute(settings: Settings, base: Path, source: Source) -> Settings:
         message = "write `sqlite:///firewall.db` or `postgresql://user@host/database`"
         raise ConfigurationError((Problem(source.place(("store",)), "store", message),), hint=HINT)
     tls = settings.listen.tls
-    listen = settings.listen.model_copy(
-        update={"tls": Tls(certificate=base / tls.certificate, key=base / tls.key) if tls else None}
-    )
+    if tls is not None:
+        tls = Tls(
+            certificate=base / tls.certificate,
+            key=base / tls.key,
+            client_ca=base / tls.client_ca if tls.client_ca else None,
+        )
+    listen = settings.listen.model_copy(update={"tls": tls})
     return settings.model_copy(
         update={"databases": databases, "store": store, "key": base / settings.key, "listen": listen}
     )

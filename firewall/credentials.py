@@ -20,11 +20,16 @@ def token_hash(token: str) -> str:
     return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
 
 
-async def add_agent(store: Store, name: str, *, owner: str, issuer: str, team: str = "") -> str:
-    """Make an agent and return its token. Raises StoreError if there is one of that name."""
+async def add_agent(
+    store: Store, name: str, *, owner: str, issuer: str, team: str = "", certificate: str = ""
+) -> str:
+    """Make an agent and return its token. Raises StoreError if there is one of that name.
+
+    certificate: a name in client certificates by which it may sign in as well; empty for none.
+    """
     token = f"qfa_{secrets.token_urlsafe(TOKEN_BYTES)}"
-    record = _record("issued", "agent", name, owner=owner, by=issuer)
-    await store.add_agent(name, owner, issuer, _verifier(token), [record], team=team)
+    record = _record("issued", "agent", name, owner=owner, by=issuer, certificate=certificate)
+    await store.add_agent(name, owner, issuer, _verifier(token), [record], team=team, certificate=certificate)
     return token
 
 
@@ -34,6 +39,12 @@ async def renew_agent(store: Store, name: str, *, issuer: str) -> str:
     record = _record("reissued", "agent", name, by=issuer)
     await store.set_agent(name, [record], verifier=_verifier(token), issuer=issuer)
     return token
+
+
+async def certify_agent(store: Store, name: str, certificate: str, *, issuer: str) -> None:
+    """Let an agent in by certificates of this name, or of none. Raises StoreError if it is unknown."""
+    record = _record("reissued", "agent", name, by=issuer, certificate=certificate)
+    await store.set_agent(name, [record], certificate=certificate, issuer=issuer)
 
 
 async def switch_agent(store: Store, name: str, *, disabled: bool, by: str) -> None:
@@ -61,7 +72,9 @@ def _verifier(token: str) -> str:
     return str(wire.Verifier.of(token, secrets.token_bytes(wire.SALT_LENGTH)))
 
 
-def _record(event: str, subject: str, name: str, *, by: str, owner: str = "") -> audit.Credential:
+def _record(
+    event: str, subject: str, name: str, *, by: str, owner: str = "", certificate: str = ""
+) -> audit.Credential:
     return audit.Credential.model_validate(
         {
             "id": ids.record_id(),
@@ -71,5 +84,6 @@ def _record(event: str, subject: str, name: str, *, by: str, owner: str = "") ->
             "name": name,
             "owner": owner,
             "by": by,
+            "certificate": certificate,
         }
     )

@@ -192,7 +192,10 @@ class Policy(_Record):
 
 
 class Credential(_Record):
-    """An agent's or person's credential was issued, disabled or enabled; never the credential itself."""
+    """An agent's or person's credential was issued, disabled or enabled; never the credential itself.
+
+    certificate: the name in client certificates that stands for the agent, where it was given one.
+    """
 
     kind: Literal["credential"] = "credential"
     event: Literal["issued", "reissued", "disabled", "enabled"]
@@ -200,6 +203,7 @@ class Credential(_Record):
     name: str
     owner: str = ""
     by: str
+    certificate: str = ""
 
 
 class SignIn(_Record):

@@ -27,10 +27,23 @@ Owner = Annotated[
     str, typer.Option("--owner", metavar="PERSON", help="who answers for it; may not approve it")
 ]
 Team = Annotated[str, typer.Option("--team", help="its team, for policy to match")]
+Certificate = Annotated[
+    str,
+    typer.Option(
+        "--certificate", metavar="NAME", help="the name in its client certificate; needs listen.tls.client_ca"
+    ),
+]
 
 
 @command(app, "add")
-async def add(terminal: Terminal, name: Name, owner: Owner, team: Team = "", by: As = None) -> None:
+async def add(
+    terminal: Terminal,
+    name: Name,
+    owner: Owner,
+    team: Team = "",
+    certificate: Certificate = "",
+    by: As = None,
+) -> None:
     """Make an agent and show its token, once, with the DSN of each database."""
     if not NAME.fullmatch(name):
         raise Usage(
@@ -47,7 +60,9 @@ async def add(terminal: Terminal, name: Name, owner: Owner, team: Team = "", by:
                 f"there is an agent `{name}` already",
                 hint=f"`firewall agents renew {name}` gives it a new token",
             )
-        token = await credentials.add_agent(store, name, owner=owner, issuer=who, team=team)
+        token = await credentials.add_agent(
+            store, name, owner=owner, issuer=who, team=team, certificate=certificate
+        )
         await _show(terminal, store, name, token)
 
 
@@ -59,6 +74,20 @@ async def renew(terminal: Terminal, name: Name, by: As = None) -> None:
         await _known(store, name)
         token = await credentials.renew_agent(store, name, issuer=who)
         await _show(terminal, store, name, token)
+
+
+@command(app, "certify")
+async def certify(terminal: Terminal, name: Name, certificate: Certificate = "", by: As = None) -> None:
+    """Let an agent in by client certificates of this name as well; without one, by its token alone."""
+    who = house.issuer(terminal, by)
+    async with house.store_to_write(terminal, create=False) as store:
+        await _known(store, name)
+        await credentials.certify_agent(store, name, certificate, issuer=who)
+        agent = await _known(store, name)
+    if terminal.as_json:
+        terminal.document(_public(agent))
+    by_what = f"a certificate of `{certificate}` or its token" if certificate else "its token alone"
+    terminal.say(f"agent `{name}` signs in with {by_what}")
 
 
 @command(app, "disable")
@@ -130,4 +159,5 @@ def _public(agent: AgentRow) -> dict[str, object]:
         "disabled": agent.disabled,
         "created_at": agent.created_at,
         "valid_until": agent.valid_until,
+        "certificate": agent.certificate,
     }

@@ -31,6 +31,9 @@ log = structlog.get_logger(__name__)
 
 # Texts of one session that are analysed ahead of being run, at a time; more would be at others' expense.
 MAX_FORESEEN = 4
+# A client that has closed its half of the connection may still read for so long what it has asked for: it
+# cannot be told from one that is gone, whose work is not to go on.
+HALF_CLOSED_SECONDS = 5.0
 # Rulings of one session that are kept.
 MAX_RULINGS = 64
 
@@ -59,6 +62,8 @@ class Conversation:
         self._closed = asyncio.Event()
         self._congested = False
         self._foreseen = 0
+        self._stirred = True
+        self._ending: asyncio.TimerHandle | None = None
         self._rulings: dict[int, session.Ruling] = {}
         self._commands: deque[session.Command] = deque()
         self._performing = False
@@ -67,6 +72,7 @@ class Conversation:
         """Relay until either side has gone; returns why it ended."""
         machine, back = self._machine, self._back.link
         self._front.on_lost = lambda: self._event(machine.frontend_lost)
+        self._front.on_ended = self._half_closed
         back.on_lost = lambda: self._event(machine.backend_lost)
         self._front.on_pressure = self._pressure_of_front
         back.on_pressure = self._pressure_of_back
@@ -77,6 +83,8 @@ class Conversation:
         if back.lost:
             self._event(machine.backend_lost)
         await self._closed.wait()
+        if self._ending is not None:
+            self._ending.cancel()
         # outcomes and withdrawals still have to be written
         while self._tasks:
             await asyncio.wait(self._tasks)
@@ -90,6 +98,15 @@ class Conversation:
         """The firewall stops; what runs is finished, unless at once."""
         self._event(lambda: self._machine.shut_down(at_once=at_once))
 
+    def quiet(self) -> bool:
+        """Nothing has happened since this was last asked."""
+        stirred, self._stirred = self._stirred, False
+        return not stirred
+
+    def time_out(self) -> None:
+        """It has been quiet for too long; whether it is idle the session knows."""
+        self._event(self._machine.time_out)
+
     # --- commands
 
     def _event(self, happens: Callable[[], Iterable[session.Command]]) -> None:
@@ -98,6 +115,7 @@ class Conversation:
         What a command makes happen at once is carried out behind the commands before it: a pipeline of a
         thousand statements that are known is a loop, not a recursion.
         """
+        self._stirred = True
         try:
             self._commands.extend(happens())
             if self._performing:
@@ -238,6 +256,11 @@ class Conversation:
             log.warning("catalog not refreshed", database=self._guarded.name, error=error.message)
 
     # --- life and death
+
+    def _half_closed(self) -> None:
+        loop, lost = asyncio.get_running_loop(), self._machine.frontend_lost
+        self._ending = loop.call_later(HALF_CLOSED_SECONDS, lambda: self._event(lost))
+        self._event(self._machine.frontend_ended)
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)

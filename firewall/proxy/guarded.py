@@ -49,6 +49,7 @@ class Entrance:
 
     binding: channel binding data of our certificate, where it has any. url: where people decide.
     origin: the name of this firewall's log. mock_secret: makes unknown agents look like known ones.
+    agent_connections: of one agent; without bound, if None. idle_timeout: seconds; 0 is for ever.
     """
 
     listen: config.Listen
@@ -63,3 +64,5 @@ class Entrance:
     mock_secret: bytes = field(repr=False)
     max_connections: int = 500
     login_timeout: float = 30.0
+    agent_connections: int | None = None
+    idle_timeout: float = 0

@@ -10,7 +10,7 @@ import asyncio
 import socket
 import ssl
 from contextlib import suppress
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from firewall.errors import ProtocolViolation
 
@@ -24,19 +24,32 @@ _CHUNK = 256 * 1024
 LINGER_SECONDS = 10
 
 
+class Keepalive(NamedTuple):
+    """After so many seconds of silence a peer is asked, so many seconds apart, so many times (tcp(7))."""
+
+    idle: int = 60
+    interval: int = 10
+    probes: int = 6
+
+
 class Link(asyncio.Protocol):
     """Callbacks are set once the login is over; before that `on_data` is None and `read` is used.
 
     on_lost: called once, when the other side has gone or `close` has finished.
+    on_ended: called when the peer has closed its half of a plain connection; where it is None, that is lost.
     on_pressure: called with True when the peer does not keep up with what is written, False when it does.
     """
 
-    def __init__(self, on_made: Callable[[Link], None] | None = None) -> None:
+    def __init__(
+        self, on_made: Callable[[Link], None] | None = None, keepalive: Keepalive | None = None
+    ) -> None:
         self.on_data: Callable[[bytes], None] | None = None
         self.on_lost: Callable[[], None] | None = None
+        self.on_ended: Callable[[], None] | None = None
         self.on_pressure: Callable[[bool], None] | None = None
         self.lost = False
         self._on_made = on_made
+        self._keepalive = keepalive or Keepalive()
         self._transport: asyncio.Transport | None = None
         self._ahead = bytearray()
         self._arrived = asyncio.Event()
@@ -51,7 +64,7 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
-        _keep_alive(transport)
+        _keep_alive(transport, self._keepalive)
         if self._on_made:
             self._on_made(self)
 
@@ -63,6 +76,9 @@ class Link(asyncio.Protocol):
             self._tls_step()
 
     def eof_received(self) -> bool:
+        if self.on_ended is not None and self._tls is None and not self.lost:
+            self.on_ended()
+            return True
         self._gone()
         return False
 
@@ -224,8 +240,16 @@ class Link(asyncio.Protocol):
             self.on_lost()
 
 
-def _keep_alive(transport: asyncio.BaseTransport) -> None:
+def _keep_alive(transport: asyncio.BaseTransport, keepalive: Keepalive) -> None:
     """A peer that is gone without a word is noticed, instead of holding its session for ever."""
     found = transport.get_extra_info("socket")
-    if found is not None and found.family != socket.AF_UNIX:
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if found is None or found.family == socket.AF_UNIX:
+        return
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        ("TCP_KEEPIDLE", keepalive.idle),
+        ("TCP_KEEPINTVL", keepalive.interval),
+        ("TCP_KEEPCNT", keepalive.probes),
+    ):
+        if hasattr(socket, option):  # not every system has each of them
+            found.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

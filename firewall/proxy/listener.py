@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
@@ -17,7 +18,8 @@ from firewall.proxy import login, parameters, telling, upstream
 from firewall.proxy.behind import Behind
 from firewall.proxy.clearance import Clearance
 from firewall.proxy.conversation import Conversation
-from firewall.proxy.link import Link
+from firewall.proxy.door import Door
+from firewall.proxy.link import Keepalive, Link
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +33,8 @@ SHORT_KEY, LONG_KEY = 4, 32
 DRAIN_SECONDS = 10
 # Connections that have not logged in yet, beside those that may. Cancel requests come by them too.
 MAX_STRANGERS = 200
+# Idleness is looked for so many times within the time that it is allowed; it may last longer by one of them.
+IDLE_LOOKS = 4
 
 
 class Listener:
@@ -42,6 +46,10 @@ class Listener:
         self._guests: set[asyncio.Task[None]] = set()
         self._strangers: set[asyncio.Task[None]] = set()
         self._admitted = 0
+        self._of_agent: Counter[str] = Counter()
+        self._quiet: dict[tuple[int, bytes], int] = {}
+        self._watching: asyncio.Task[None] | None = None
+        self._door = Door(entrance.log)
         self._conversations: dict[tuple[int, bytes], Conversation] = {}
         self._closing = False
         self._behind = Behind(entrance.log)
@@ -60,19 +68,25 @@ class Listener:
         """Raises FirewallError when the port cannot be had."""
         loop = asyncio.get_running_loop()
         listen = self._house.listen
+        alive = listen.keepalive
+        keepalive = Keepalive(alive.idle, alive.interval, alive.count)
         try:
             self._server = await loop.create_server(
-                lambda: Link(self._admit), listen.host, listen.port, backlog=512
+                lambda: Link(self._admit, keepalive), listen.host, listen.port, backlog=512
             )
         except OSError as error:
             raise FirewallError(
                 f"cannot listen on `{listen.host}:{listen.port}`: {error.strerror or error}",
                 hint="choose another `listen.port` in the settings file",
             ) from None
+        if self._house.idle_timeout:
+            self._watching = loop.create_task(self._watch())
 
     async def close(self) -> None:
         """Take nobody in any more, tell everyone goodbye, and wait until what they did is recorded."""
         self._closing = True
+        if self._watching is not None:
+            self._watching.cancel()
         if self._server is not None:
             self._server.close()
         for task in self._strangers:
@@ -91,8 +105,22 @@ class Listener:
         if self._server is not None:
             await self._server.wait_closed()
 
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self._house.idle_timeout / IDLE_LOOKS)
+            self.look_for_idle()
+
+    def look_for_idle(self) -> None:
+        """End the sessions that were quiet at this look and at enough of them before it."""
+        quiet = {key: one for key, one in self._conversations.items() if one.quiet()}
+        self._quiet = {key: self._quiet.get(key, 0) + 1 for key in quiet}
+        for key, looks in tuple(self._quiet.items()):
+            if looks >= IDLE_LOOKS:
+                quiet[key].time_out()
+
     def _admit(self, link: Link) -> None:
         if len(self._strangers) >= MAX_STRANGERS or self._closing:
+            self._door.passed_over()
             _dismiss(link, "53300", "sorry, too many clients are logging in already", "try again")
             link.close()
             return
@@ -109,6 +137,7 @@ class Listener:
         except ProtocolViolation as error:
             _dismiss(link, error.sqlstate, error.message, error.hint)
         except TimeoutError:
+            await self._door.turned_away(link.address, "the login took too long")
             _dismiss(link, "08006", "the login took too long", "log in at once after connecting")
         except StoreError as error:
             log.warning("store failed during login", error=error.message)
@@ -132,7 +161,11 @@ class Listener:
     async def _introduce(self, link: Link) -> None:
         house = self._house
         async with asyncio.timeout(house.login_timeout):
-            message = await login.greet(link, house.tls, require_tls=house.listen.require_tls)
+            try:
+                message = await login.greet(link, house.tls, require_tls=house.listen.require_tls)
+            except ProtocolViolation as error:
+                await self._door.turned_away(link.address, error.message)
+                raise
             match message:
                 case wire.CancelRequest(pid, key):
                     conversation = self._conversations.get((pid, key))
@@ -151,6 +184,7 @@ class Listener:
             except BaseException:
                 self._admitted -= 1
                 raise
+        agent = visit.arrival.agent
         try:
             task = asyncio.current_task()
             assert task is not None
@@ -158,6 +192,7 @@ class Listener:
             await visit.stay()
         finally:
             self._admitted -= 1
+            self._leave(agent)
 
     async def _log_in(self, link: Link, startup: wire.StartupMessage) -> _Visit:
         house = self._house
@@ -165,23 +200,21 @@ class Listener:
         if negotiation is not None:
             link.write(negotiation.encode())
         name = startup.get("user") or ""
-        if not name:
-            raise ProtocolViolation("no user name in the startup packet", sqlstate="28000")
         wanted = startup.get("database") or name
-        settings = parameters.for_upstream(startup)
         arrival = Arrival(ids.session_id(), name, wanted, link.address, startup.get("application_name") or "")
         try:
+            settings = parameters.for_upstream(startup)
             agent = await self._known(link, name)
             guarded = self._guarded(wanted)
-            back = await self._reach(guarded, settings)
-        except (login.LoginRefused, upstream.UpstreamRefused) as error:
+            self._sit(name)
+        except (login.LoginRefused, ProtocolViolation) as error:
             reason = error.reason if isinstance(error, login.LoginRefused) else error.message
             await house.log.append([arrival.record("refused", why=reason)])
             raise
         try:
-            await house.log.append([arrival.record("opened", owner=agent.owner)])
+            back = await self._connect(arrival, guarded, settings, agent.owner)
         except BaseException:
-            back.link.abort()
+            self._leave(name)
             raise
         subject = Subject(name, agent.owner, guarded.name, guarded.database.environment, agent.team)
         # INVARIANT: 7. a requester's vote never counts: the agent, its owner, whoever issued its credential
@@ -194,6 +227,34 @@ class Listener:
         )
         conversation = Conversation(link, back, machine, guarded, clearance, house.log)
         return _Visit(self, link, wire.agreed_minor(startup), arrival, back, conversation)
+
+    def _sit(self, agent: str) -> None:
+        """Take one of this agent's seats; only who has proved to be it can fill them."""
+        seats = self._house.agent_connections
+        if seats is not None and self._of_agent[agent] >= seats:
+            raise login.LoginRefused(f'too many connections for role "{agent}"', sqlstate="53300")
+        self._of_agent[agent] += 1
+
+    def _leave(self, agent: str) -> None:
+        self._of_agent[agent] -= 1
+        if not self._of_agent[agent]:
+            del self._of_agent[agent]
+
+    async def _connect(
+        self, arrival: Arrival, guarded: Guarded, settings: dict[str, str], owner: str
+    ) -> upstream.Upstream:
+        """A connection to the database for a session that is on record."""
+        try:
+            back = await self._reach(guarded, settings)
+        except upstream.UpstreamRefused as error:
+            await self._house.log.append([arrival.record("refused", why=error.message)])
+            raise
+        try:
+            await self._house.log.append([arrival.record("opened", owner=owner)])
+        except BaseException:
+            back.link.abort()
+            raise
+        return back
 
     async def _known(self, link: Link, name: str) -> login.AgentRow:
         row = await self._house.agents.agent(name)

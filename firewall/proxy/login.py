@@ -6,7 +6,7 @@ this phase ever reaches the database.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 from firewall import clock, wire
 from firewall.errors import FirewallError, ProtocolViolation
@@ -21,6 +21,10 @@ MAX_NEGOTIATIONS = 4
 # A SASL message with its framing; see wire.scram.LONGEST_MESSAGE.
 MAX_LOGIN_FRAME = 8 * 1024
 ALPN = "postgresql"
+# Kinds of subjectAltName by which an agent can be known, as Python's ssl calls them.
+_ALTERNATIVES = frozenset({"DNS", "email", "URI"})
+_Pairs: TypeAlias = tuple[tuple[str, str], ...]
+_Parts: TypeAlias = tuple[_Pairs, ...]
 
 
 class LoginRefused(FirewallError):
@@ -53,6 +57,8 @@ class AgentRow(Protocol):
     def disabled(self) -> bool: ...
     @property
     def valid_until(self) -> str | None: ...
+    @property
+    def certificate(self) -> str: ...
 
 
 async def greet(
@@ -95,8 +101,17 @@ async def greet(
 async def authenticate(
     link: Link, name: str, agent: AgentRow | None, mock_secret: bytes, binding: bytes | None
 ) -> AgentRow:
-    """SCRAM-SHA-256 (manual 53.3.1), alike for known and unknown agents. Raises LoginRefused."""
+    """By a certificate, or SCRAM-SHA-256 (manual 53.3.1); alike for known and unknown agents.
+
+    Raises LoginRefused.
+    """
     known = agent is not None and not agent.disabled and not _expired(agent)
+    certified = certified_names(link.tls)
+    if certified is not None:
+        # INVARIANT: 3. a certificate that our authority signed for somebody else opens nothing
+        if agent is None or not known or not agent.certificate or agent.certificate not in certified:
+            raise _another(name, certified)
+        return agent
     verifier = wire.Verifier.parse(agent.verifier) if agent is not None else wire.doomed(name, mock_secret)
     mechanisms = wire.offered(binding)
     link.write(wire.AuthenticationSASL(mechanisms).encode())
@@ -113,6 +128,28 @@ async def authenticate(
         raise _wrong(name, "the agent is disabled or its credential has expired")
     link.write(wire.AuthenticationSASLFinal(last).encode())
     return agent
+
+
+def certified_names(tls: ssl.SSLObject | None) -> frozenset[str] | None:
+    """Common names, DNS names, mail addresses and URIs in the client's verified certificate, if any."""
+    certificate = tls.getpeercert() if tls is not None else None
+    if not certificate:
+        return None
+    subject = [pair for part in cast("_Parts", certificate.get("subject", ())) for pair in part]
+    names = [value for kind, value in subject if kind == "commonName"]
+    others = cast("_Pairs", certificate.get("subjectAltName", ()))
+    names += [value for kind, value in others if kind in _ALTERNATIVES]
+    return frozenset(names)
+
+
+def _another(name: str, certified: frozenset[str]) -> LoginRefused:
+    """In Postgres's words, and the same whatever was wrong."""
+    return LoginRefused(
+        f'certificate authentication failed for user "{name}"',
+        sqlstate="28000",
+        reason=f"no agent in force with the certificate of {', '.join(sorted(certified)) or 'nobody'}",
+        hint="ask for `firewall agents certify`, or connect with sslcertmode=disable to sign in by token",
+    )
 
 
 def _wrong(name: str, reason: str) -> LoginRefused:

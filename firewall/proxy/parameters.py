@@ -38,6 +38,8 @@ _FALSE = frozenset({"", "off", "false", "no", "0"})
 
 def for_upstream(startup: StartupMessage) -> dict[str, str]:
     """The settings to pass on, the last of a name winning as in Postgres. Raises ProtocolViolation."""
+    if not startup.get("user"):
+        raise ProtocolViolation("no user name in the startup packet", sqlstate="28000")
     replication = (startup.get("replication") or "").lower()
     if replication not in _FALSE:
         raise ProtocolViolation(

@@ -45,6 +45,7 @@ class Session:
         self._deciding = Deciding(self._line, self._backend, reserved=reserved, facts=facts)
         self._intake = Intake(self._line, self._backend, self._deciding, reserved=reserved)
         self._leaving = False
+        self._ended = False
 
     # --- what the edge wants to know
 
@@ -127,6 +128,11 @@ class Session:
             self._hang_up("08006", "the client went away")
         return self._flush()
 
+    def frontend_ended(self) -> list[Command]:
+        """The client sends nothing more, and may still read: what it asked for is answered, but not held."""
+        self._ended = True
+        return self._flush()
+
     def backend_lost(self) -> list[Command]:
         """The server closed its socket; what it said last has been passed on."""
         if not self._outbox.closed:
@@ -149,6 +155,18 @@ class Session:
         self._leaving = True
         if at_once or self._deciding.turn is not None:
             self._say_goodbye()
+        return self._flush()
+
+    def time_out(self) -> list[Command]:
+        """Nothing has happened for too long; if something still is to, that is no idleness. SQLSTATEs as
+        Postgres's own two timeouts have them (manual 19.11.1).
+        """
+        if self._outbox.closed or not self.idle:
+            return []
+        if self.status == "I":
+            self._dismiss("57P05", "terminating connection due to idle-session timeout")
+        else:
+            self._dismiss("25P03", "terminating connection due to idle-in-transaction timeout")
         return self._flush()
 
     def failed(self, error: str) -> list[Command]:
@@ -182,9 +200,11 @@ class Session:
         self._intake.advance()
 
     def _say_goodbye(self) -> None:
-        why = "terminating connection because the firewall is shutting down"
-        self._fatal("57P01", why)
-        self._hang_up("57P01", why)
+        self._dismiss("57P01", "terminating connection because the firewall is shutting down")
+
+    def _dismiss(self, sqlstate: str, why: str) -> None:
+        self._fatal(sqlstate, why)
+        self._hang_up(sqlstate, why)
 
     def _hang_up(self, sqlstate: str, why: str) -> None:
         if len(self._backend.replies):
@@ -217,6 +237,8 @@ class Session:
         if not self._outbox.closed:
             if self._line.leaves and self._deciding.turn is not None:
                 # nobody is there to hear what comes of it
+                self._hang_up("08006", "the client went away")
+            elif self._ended and (self.idle or self._deciding.held):
                 self._hang_up("08006", "the client went away")
             elif self._leaving and self.idle:
                 self._say_goodbye()

@@ -90,6 +90,12 @@ class Deciding:
     def gathering(self) -> bool:
         return self.turn is not None and self.turn.stage is Stage.GATHERING
 
+    @property
+    def held(self) -> bool:
+        """The turn waits, or is about to wait, for a person."""
+        turn = self.turn
+        return turn is not None and turn.ruling is not None and turn.ruling.action is Action.HOLD
+
     # --- from the line
 
     def begin(self, sql: str, bind: wire.Bind | None = None, types: tuple[int, ...] = ()) -> None:

@@ -46,7 +46,10 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class AgentRow:
-    """An agent as the store knows it. `verifier` is its SCRAM verifier; times are RFC 3339."""
+    """An agent as the store knows it. `verifier` is its SCRAM verifier; times are RFC 3339.
+
+    certificate: the name in a client certificate that opens the door as well; empty for none.
+    """
 
     name: str
     owner: str
@@ -56,6 +59,7 @@ class AgentRow:
     disabled: bool
     created_at: str
     valid_until: str | None = None
+    certificate: str = ""
 
 
 @dataclass(frozen=True, slots=True)

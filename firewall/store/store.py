@@ -103,7 +103,7 @@ class Store(Reader):
 
         return await self._write(records, change)
 
-    async def add_agent(
+    async def add_agent(  # noqa: PLR0913 — one for each column
         self,
         name: str,
         owner: str,
@@ -113,6 +113,7 @@ class Store(Reader):
         *,
         team: str = "",
         valid_until: str | None = None,
+        certificate: str = "",
     ) -> None:
         """Keep a new agent with the records of it; StoreError if there is one of that name."""
         columns = {
@@ -124,6 +125,7 @@ class Store(Reader):
             "disabled": False,
             "created_at": clock.stamp(clock.now()),
             "valid_until": valid_until,
+            "certificate": certificate,
         }
 
         def change(connection: Connection) -> bool:
@@ -143,12 +145,19 @@ class Store(Reader):
         disabled: bool | None = None,
         verifier: str | None = None,
         issuer: str | None = None,
+        certificate: str | None = None,
     ) -> None:
         """Change what is given, with the records of it; StoreError if there is no such agent.
 
-        A new `verifier` comes with its `issuer`: who issued the credential may not approve its statements.
+        A new `verifier` or `certificate` comes with its `issuer`: who issued the credential may not approve
+        its statements.
         """
-        given = {"disabled": disabled, "verifier": verifier, "issuer": issuer}
+        given = {
+            "disabled": disabled,
+            "verifier": verifier,
+            "issuer": issuer,
+            "certificate": certificate,
+        }
         columns = {column: value for column, value in given.items() if value is not None}
 
         def change(connection: Connection) -> bool:

@@ -111,7 +111,7 @@ holds = Table(
     Index("holds_by_time", "opened_at"),
 )
 
-# `verifier` is the SCRAM-SHA-256 verifier (manual 54.3), never the token
+# `verifier` is the SCRAM-SHA-256 verifier (manual 54.3), never the token; `certificate` is a name or empty
 agents = Table(
     "agents",
     metadata,
@@ -123,6 +123,7 @@ agents = Table(
     Column("disabled", Boolean, nullable=False),
     Column("created_at", Text, nullable=False),
     Column("valid_until", Text, nullable=True),
+    Column("certificate", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("name", name="agents_pkey"),
 )
 

@@ -56,6 +56,19 @@ def test_the_token_is_shown_once_and_never_listed(prompt: Prompt) -> None:
     assert token.encode() not in b"".join(path.read_bytes() for path in prompt.folder.glob("firewall.*"))
 
 
+def test_an_agent_is_known_by_a_certificate_until_it_is_not(prompt: Prompt) -> None:
+    added = prompt(
+        *("agents", "add", "bot", "--owner", OWNER, "--certificate", "bot.example.com"),
+        *("--as", "operator", "--json"),
+    )
+    assert added.document["certificate"] == "bot.example.com"
+    changed = prompt("agents", "certify", "bot", "--certificate", "b.example.com", "--as", "second", "--json")
+    assert (changed.document["certificate"], changed.document["issuer"]) == ("b.example.com", "second")
+    assert "its token alone" in prompt("agents", "certify", "bot", "--as", "third").out
+    assert prompt.in_store(lambda store: store.agent("bot")).certificate == ""
+    assert prompt("agents", "certify", "nobody", "--as", "third").code == Exit.NOT_THERE
+
+
 @pytest.mark.parametrize("name", ["", "Bot", "a b", "a@b", "a:b", "-a", "ü", "x" * 64, "a\n", "a/b", "%41"])
 def test_a_name_that_a_dsn_cannot_carry_is_refused(prompt: Prompt, name: str) -> None:
     said = prompt("agents", "add", "--owner", OWNER, "--as", "x", "--", name)

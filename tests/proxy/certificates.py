@@ -18,11 +18,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Certificates:
-    """PEM files: the authority's certificate, and the server's with its key."""
+    """PEM files: the authority's certificate and key, and the server's."""
 
     authority: Path
     certificate: Path
     key: Path
+    authority_key: Path
+
+    def client(self, folder: Path, common: str, *alternatives: x509.GeneralName) -> tuple[Path, Path]:
+        """A client's certificate by this authority, and its key."""
+        authority = x509.load_pem_x509_certificate(self.authority.read_bytes())
+        signer = serialization.load_pem_private_key(self.authority_key.read_bytes(), None)
+        assert isinstance(signer, ec.EllipticCurvePrivateKey)
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)] if common else [])
+        builder = _builder(name, authority.subject, key)
+        if alternatives:
+            builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=not common)
+        signed = builder.sign(signer, hashes.SHA256())
+        made = folder / "client.pem", folder / "client.key"
+        made[0].write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+        _write_key(made[1], key)
+        return made
 
 
 def certificates(folder: Path, *, host: str = "localhost") -> Certificates:
@@ -43,18 +60,25 @@ def certificates(folder: Path, *, host: str = "localhost") -> Certificates:
         .add_extension(x509.SubjectAlternativeName([name]), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
-    made = Certificates(folder / "authority.pem", folder / "server.pem", folder / "server.key")
+    made = Certificates(
+        folder / "authority.pem", folder / "server.pem", folder / "server.key", folder / "authority.key"
+    )
     made.authority.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
     made.certificate.write_bytes(server.public_bytes(serialization.Encoding.PEM))
-    made.key.touch(mode=0o600)
-    made.key.write_bytes(
-        server_key.private_bytes(
+    _write_key(made.key, server_key)
+    _write_key(made.authority_key, authority_key)
+    return made
+
+
+def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
+    path.touch(mode=0o600)
+    path.write_bytes(
+        key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
     )
-    return made
 
 
 def _builder(

@@ -10,7 +10,7 @@ reads like a packet trace:
     ruled: 1 hold
 
 Events: `client:` `server:` bytes from that side; `ruled: TICKET VERDICT [flags]`, `cleared:`, `refused:`
-`notice:`, `cancel`, `client lost`, `server lost`, `shut down`, `failed:`. A refusal's bait is `bait` (a
+`notice:`, `cancel`, `client lost`, `client ended`, `time out`, `server lost`, `shut down`, `failed:`. A refusal's bait is `bait` (a
 Parse) or `Q bait`; `Foresee` is left out, having no answer.
 """
 
@@ -69,6 +69,10 @@ def happen(machine: session.Session, event: str, chunk: int = 0) -> list[session
             return machine.cancel()
         case "client lost":
             return machine.frontend_lost()
+        case "client ended":
+            return machine.frontend_ended()
+        case "time out":
+            return machine.time_out()
         case "server lost":
             return machine.backend_lost()
         case "shut down":

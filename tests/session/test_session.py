@@ -46,6 +46,71 @@ server: Z I
 """
 
 PLAYBOOKS = {
+    "a client that has closed its half still hears what it asked for": _RUNNING
+    + """
+client ended
+server: T | row 1 | C SELECT 1 | Z I
+  client: T | row 1 | C SELECT 1 | Z I
+  server: X
+  done 1 SELECT 1
+  close the client went away
+""",
+    "a half-closed client is not waited with for a person": _HELD
+    + """
+client ended
+  server: X
+  withdraw 1 the client went away
+  close the client went away
+""",
+    "nor when the verdict comes later": _JUDGING
+    + """
+client ended
+ruled: 1 hold
+  server: P ours: DELETE FROM t | C S ours | S | X
+  cancel upstream
+  unreleased 1 ! 08006 the client went away
+  close the client went away
+""",
+    "an idle client that closes its half has gone": """
+client ended
+  server: X
+  close the client went away
+""",
+    "a half-closed client that is gone after all": _RUNNING
+    + """
+client ended
+client lost
+  server: X
+  cancel upstream
+  done 1 ! 08006 the client went away
+  close the client went away
+""",
+    "idle for too long": """
+time out
+  client: FATAL 57P05 terminating connection due to idle-session timeout
+  server: X
+  close terminating connection due to idle-session timeout
+""",
+    "idle in a transaction for too long": _RUNNING
+    + """
+server: C BEGIN | Z T
+  client: C BEGIN | Z T
+  done 1 BEGIN
+time out
+  client: FATAL 25P03 terminating connection due to idle-in-transaction timeout
+  server: X
+  close terminating connection due to idle-in-transaction timeout
+""",
+    "what runs, or waits for a person, is not idle": _RUNNING
+    + """
+time out
+server: C SELECT 1 | Z I
+  client: C SELECT 1 | Z I
+  done 1 SELECT 1
+client: Q DELETE FROM t
+  judge 2 DELETE FROM t
+time out
+""",
     "cancel of a running statement is passed on": _RUNNING
     + """
 cancel

@@ -269,10 +269,15 @@ async def test_agents_are_kept_with_their_records(store: Store, kit: Kit) -> Non
     await store.set_agent("bot", [kit.credential(event="disabled")], disabled=True)
     await store.set_agent("bot", [kit.credential(event="reissued")], verifier="new", issuer="bob")
     assert await store.agents() == [replace(agent, disabled=True, verifier="new", issuer="bob")]
+    assert agent.certificate == ""
+    await store.set_agent("bot", [kit.credential(event="reissued")], certificate="bot.example.com")
+    changed = await store.agent("bot")
+    assert changed is not None
+    assert changed.certificate == "bot.example.com"
     with pytest.raises(StoreError, match="no agent `nobody`"):
         await store.set_agent("nobody", [kit.credential()], disabled=True)
     assert await store.agent("nobody") is None
-    assert [r.event async for r in _credentials(store)] == ["issued", "disabled", "reissued"]
+    assert [r.event async for r in _credentials(store)] == ["issued", "disabled", "reissued", "reissued"]
 
 
 async def _credentials(store: Store):
