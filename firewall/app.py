@@ -14,7 +14,7 @@ import structlog
 
 from firewall import audit, clock, config, credentials, ids, policy, proxy, web, wire
 from firewall.approval import Person, State
-from firewall.catalog.introspect import introspect
+from firewall.catalog.introspect import reread
 from firewall.channels.slack import SlackChannel, SlackSettings
 from firewall.desk import Desk
 from firewall.errors import CatalogError, ConfigurationError, FirewallError, Place, Problem
@@ -26,11 +26,12 @@ from firewall.web.server import Server
 from firewall.workers import Analysts
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from pydantic import SecretStr
 
     from firewall.catalog import Snapshot
+    from firewall.catalog.introspect import Reading
 
 log = structlog.get_logger(__name__)
 
@@ -135,7 +136,7 @@ class App:
     async def _guard(self, name: str, database: config.Database) -> proxy.Guarded:
         rules = policy.load(database.policy)
         secret = config.password(name, database)
-        gate = Gate(rules, self._analysts, lambda: read_catalog(name, database, secret))
+        gate = Gate(rules, self._analysts, catalog_reader(name, database, secret))
         await self._analysts.warm(await gate.refresh())
         self.gates[name] = gate
         record = audit.Policy(
@@ -237,8 +238,29 @@ class App:
         self._stack.push_async_callback(stop)
 
 
+def catalog_reader(
+    name: str, database: config.Database, password: SecretStr
+) -> Callable[[], Awaitable[Snapshot]]:
+    """Reads the catalog as often as it is called; one that has not changed is the same snapshot."""
+    last: Reading | None = None
+
+    async def read() -> Snapshot:
+        nonlocal last
+        last = await _read_catalog(name, database, password, last)
+        return last.snapshot
+
+    return read
+
+
 async def read_catalog(name: str, database: config.Database, password: SecretStr) -> Snapshot:
-    """Introspect over a connection of its own. Raises CatalogError."""
+    """Read it once. Raises CatalogError."""
+    return await catalog_reader(name, database, password)()
+
+
+async def _read_catalog(
+    name: str, database: config.Database, password: SecretStr, last: Reading | None
+) -> Reading:
+    """Introspect over a connection of its own."""
     try:
         connection = await asyncpg.connect(
             host=database.host,
@@ -257,7 +279,7 @@ async def read_catalog(name: str, database: config.Database, password: SecretStr
             hint="check host, port, user and password of this database in the settings file",
         ) from None
     try:
-        return await introspect(connection)
+        return await reread(connection, last)
     finally:
         await connection.close(timeout=CATALOG_SECONDS)
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import asyncpg
 
 from firewall.catalog import introspect_sql as sql
+from firewall.catalog.introspect_mark import MARK
 from firewall.catalog.serial import digest
 from firewall.catalog.snapshot import (
     Cast,
@@ -74,17 +75,33 @@ TYPE_KINDS: Final = {
 Rows: TypeAlias = "list[asyncpg.Record]"
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A catalog, and the mark by which a later reading knows that it has not changed."""
+
+    mark: str
+    snapshot: Snapshot
+
+
 async def introspect(connection: asyncpg.Connection) -> Snapshot:
     """The catalog of the connection's database, as of one moment; `CatalogError` if it cannot be read.
 
     Call it on an idle connection, outside a transaction. `search_path` and `role` are the connection's own.
     """
+    return (await reread(connection, None)).snapshot
+
+
+async def reread(connection: asyncpg.Connection, last: Reading | None) -> Reading:
+    """As `introspect`; `last`, the reading of the same database before this one, if nothing has changed."""
     role = ""
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             session = (await connection.fetch(sql.SESSION))[0]
             role = session["role"]
             await connection.execute(sql.PIN_SEARCH_PATH)
+            mark = f"{tuple(session.values())} {await connection.fetchval(MARK)}"
+            if last is not None and last.mark == mark:
+                return last
             rows = {
                 name: await connection.fetch(query)
                 for name, query in {
@@ -113,7 +130,7 @@ async def introspect(connection: asyncpg.Connection) -> Snapshot:
             f"the catalog could not be read: `{error}`",
             hint="see that the database is up and that its login may connect, then try again",
         ) from error
-    return _snapshot(session, rows)
+    return Reading(mark, _snapshot(session, rows))
 
 
 def _snapshot(session: asyncpg.Record, rows: Mapping[str, Rows]) -> Snapshot:

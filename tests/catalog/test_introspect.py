@@ -9,7 +9,8 @@ import asyncpg
 import psycopg
 import pytest
 
-from firewall.catalog.introspect import introspect
+from firewall.catalog import introspect_mark, introspect_sql
+from firewall.catalog.introspect import introspect, reread
 from firewall.catalog.snapshot import (
     Cast,
     Column,
@@ -297,3 +298,60 @@ async def test_two_thousand_tables_take_seconds(connection):
     assert time.perf_counter() - began < 10
     assert len([r for r in snapshot.relations if r.kind is RelationKind.TABLE]) > 2000
     assert pickle.loads(pickle.dumps(snapshot)) == snapshot
+
+
+CHANGES = """
+CREATE TABLE another (a int) ; ALTER TABLE another ADD b text ; COMMENT ON COLUMN another.b IS 'pii'
+CREATE VIEW over AS SELECT a FROM another ; ALTER VIEW over RENAME TO above ; DROP VIEW above
+CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'
+CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 2' ; ALTER FUNCTION f() VOLATILE STRICT
+ALTER TABLE another ENABLE ROW LEVEL SECURITY ; CREATE POLICY own ON another USING (a > 0)
+CREATE INDEX ON another ((a + 1)) ; ALTER TABLE another ADD CHECK (a > 0) ; DROP TABLE another
+CREATE ROLE someone_new ; ALTER ROLE someone_new SUPERUSER ; DROP ROLE someone_new
+CREATE SCHEMA closed_off ; REVOKE ALL ON SCHEMA public FROM PUBLIC
+CREATE TYPE temper AS ENUM ('ok') ; ALTER TYPE temper ADD VALUE 'sad'
+CREATE TABLE estimated AS SELECT generate_series(1, 9) AS a ; ANALYZE estimated
+"""
+
+
+async def test_a_catalog_that_has_not_changed_is_not_read_again(connection):
+    first = await reread(connection, None)
+    assert await reread(connection, first) is first
+    await connection.execute("CREATE TABLE kept_rows (a int)")
+    second = await reread(connection, first)
+    await connection.execute("INSERT INTO kept_rows SELECT generate_series(1, 100)")
+    assert await reread(connection, second) is second
+
+
+async def test_whatever_changes_the_catalog_is_seen(connection):
+    reading = await reread(connection, None)
+    for change in CHANGES.replace("\n", ";").split(";"):
+        if not change.strip():
+            continue
+        await connection.execute(change)
+        after = await reread(connection, reading)
+        assert after is not reading, change
+        assert after.snapshot == await introspect(connection)
+        reading = after
+
+
+async def test_looking_for_changes_costs_little(connection):
+    reading = await reread(connection, None)
+    began = time.perf_counter()
+    await introspect(connection)
+    read = time.perf_counter() - began
+    began = time.perf_counter()
+    assert await reread(connection, reading) is reading
+    assert time.perf_counter() - began < read
+
+
+async def test_every_catalog_that_is_read_counts(connection):
+    texts = [text for name, text in vars(introspect_sql).items() if name.isupper() and isinstance(text, str)]
+    texts.append(introspect_sql.functions(180000))
+    relations = await connection.fetch(
+        "SELECT relname FROM pg_class"
+        " WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind IN ('r', 'v')"
+    )
+    named = {r["relname"] for r in relations if any(f"pg_catalog.{r['relname']} " in text for text in texts)}
+    assert named - {"pg_roles"} <= set(introspect_mark.CATALOGS)
+    assert "pg_class" in named

@@ -10,9 +10,10 @@ import psycopg
 import pytest
 
 from firewall import session, wire
+from firewall.catalog import introspect
 from firewall.errors import StoreError
 from firewall.proxy.link import Link
-from tests.e2e.house import DBA, SECURITY, open_house
+from tests.e2e.house import DBA, SECURITY, open_house, policy_text
 from tests.proxy.client import Client
 
 if TYPE_CHECKING:
@@ -173,3 +174,21 @@ async def test_what_was_changed_is_seen_by_what_is_pipelined_behind_it(house: Ho
         client.send(wire.Terminate().encode())
     with psycopg.connect(house.direct(), autocommit=True) as direct:
         direct.execute("DROP VIEW breath")
+
+
+async def test_a_temporary_table_does_not_cost_a_catalog_reading_a_statement(
+    postgres: EmbeddedPostgres, shop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "policy.yaml").write_text(policy_text(mode="observe"))
+    async with open_house(postgres, shop, tmp_path) as house:
+        read: list[object] = []
+        make = introspect._snapshot
+        monkeypatch.setattr(introspect, "_snapshot", lambda *rows: read.append(rows) or make(*rows))
+        async with await psycopg.AsyncConnection.connect(house.dsn(), autocommit=True) as connection:
+            await connection.execute("CREATE TEMP TABLE scratch (a int)")
+            for n in range(6):
+                await connection.execute(f"INSERT INTO scratch VALUES ({n})")
+            rows = await (await connection.execute("SELECT count(*) FROM scratch")).fetchone()
+        assert rows == (6,)
+        # once for CREATE; the rest sees that nothing has changed
+        assert len(read) <= 2
