@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup demo test check bench fuzz pictures format clean
+.PHONY: help setup demo test check conformance bench fuzz pictures format clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
@@ -29,6 +29,10 @@ check: $(STAMP) ## lint, types, layering
 
 # BENCH_QUICK=1 does little of everything. What is not installed is left out: PgBouncer, HAProxy and pgpool-II
 # come with `apt-get install pgbouncer haproxy pgpool2`.
+conformance: $(STAMP) ## compare with Postgres: regression SQL, pgbench, drivers (FILES=… PARTS=… SHARD=1/4)
+	$(BIN)/python -m tests.conformance $(if $(FILES),--files "$(FILES)") $(if $(PARTS),--parts "$(PARTS)") \
+	  $(if $(SHARD),--shard $(SHARD)) $(if $(REGRESS_SQL),--regress-sql "$(REGRESS_SQL)") $(CONFORMANCE)
+
 bench: $(STAMP) ## measure the firewall beside direct, PgBouncer, HAProxy and pgpool-II (20 minutes)
 	$(BIN)/python -m tests.benchmarks $(BENCH)
 

@@ -1,6 +1,6 @@
 """`make conformance`, or `python -m tests.conformance --help`.
 
-Exit code: 0 nothing unexplained, 1 differences, 2 a wrong argument. Everything skipped is said with its reason.
+Exit code: 0 nothing unexplained, 1 differences, 2 a wrong argument. What is skipped is said with its reason.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from rich.console import Console
@@ -21,7 +22,9 @@ from rich.table import Table
 
 from tests.conformance.cache import DEFAULT
 from tests.conformance.plan import PARTS, REGRESS_SQL, Plan, cleared, run
-from tests.conformance.result import Result
+
+if TYPE_CHECKING:
+    from tests.conformance.result import Result
 
 _STYLES = {"same": "green", "accepted": "cyan", "skipped": "yellow", "timeout": "red", "differs": "red"}
 _SHOWN_LINES = 40
@@ -32,7 +35,7 @@ async def compare(plan: Plan, console: Console) -> list[Result]:
     found: list[Result] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     folder = Path(tempfile.mkdtemp(prefix="query-firewall-conformance-"))
-    folder.chmod(0o755)  # noqa: S103 — the server may run as another user
+    folder.chmod(0o755)  # the server may run as another user
     try:
         with Progress(*columns, console=console) as progress:
             bar = progress.add_task("starting", total=0)

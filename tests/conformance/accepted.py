@@ -1,45 +1,73 @@
 """Differences that are meant: small files that say what differs and why.
 
-regress/NAME.accepted and drivers/NAME.accepted: hunks of `-direct` and `+firewall` lines, each after a `#` paragraph with its reason;
-`suites/NAME.accepted`: one test a line, after its reason likewise. A file without a reason is an error.
+regress/NAME.accepted and drivers/NAME.accepted hold hunks of `-direct` and `+firewall` lines, set apart by
+empty lines; a last line `…` says that all further differences of that transcript follow from this one.
+suites/NAME.accepted holds one test a line. Every hunk and test stands below its reason, a paragraph of `#`;
+what has none is an error.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.conformance.normal import Hunk
 
 FOLDER = Path(__file__).resolve().parents[2] / "fixtures/conformance"
+FOLLOWS = "…"
 
 
-def hunks(name: str, folder: Path = FOLDER, kind: str = "regress") -> dict[tuple[str, ...], str]:
-    """Accepted hunks of a regression file or a driver's program, each with its reason."""
-    return dict(_paragraphs(folder / kind / f"{name}.accepted"))
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """unexplained: hunks that nothing accepts. reasons: of those accepted. stale: accepted, and not there."""
+
+    unexplained: tuple[str, ...]
+    reasons: tuple[str, ...]
+    stale: tuple[str, ...]
 
 
-def tests(suite: str, folder: Path = FOLDER) -> dict[str, str]:
-    """Accepted failures of a suite, each with its reason."""
-    found = _paragraphs(folder / "suites" / f"{suite}.accepted")
-    return {test: reason for lines, reason in found for test in lines}
+def weigh(found: Sequence[Hunk], kind: str, name: str, folder: Path = FOLDER) -> Weighed:
+    """What the file of accepted differences says of these, which are in the order of the transcript."""
+    known = {tuple(lines): reason for lines, reason in paragraphs(folder / kind / f"{name}.accepted")}
+    seen: list[tuple[str, ...]] = []
+    unexplained: list[str] = []
+    for hunk in found:
+        if (first := (*hunk.lines, FOLLOWS)) in known:
+            seen.append(first)
+            break
+        if hunk.lines in known:
+            seen.append(hunk.lines)
+        else:
+            unexplained.append("\n".join(hunk.lines))
+    reasons = tuple(dict.fromkeys(known[lines] for lines in seen))
+    stale = tuple("\n".join(lines) for lines in known if lines not in seen)
+    return Weighed(tuple(unexplained), reasons, stale)
 
 
-def _paragraphs(path: Path) -> list[tuple[tuple[str, ...], str]]:
-    """Every block of lines with the comment that stands above it (and above those before it)."""
-    if not path.exists():
-        return []
-    found: list[tuple[tuple[str, ...], str]] = []
-    reason: list[str] = []
-    block: list[str] = []
-    in_comment = False
-    for line in [*path.read_text().splitlines(), ""]:
-        comment = line.startswith("#")
-        if (comment or not line) and block:
-            found.append((tuple(block), " ".join(reason)))
-            block = []
-        if comment:
-            reason = [*reason, line[1:].strip()] if in_comment else [line[1:].strip()]
-        elif line:
-            if not reason:
-                raise ValueError(f"`{path}` accepts `{line}` without a reason; write it above, after `#`")
-            block.append(line)
-        in_comment = comment
+def failures(suite: str, folder: Path = FOLDER) -> dict[str, str]:
+    """Accepted failures of a suite's tests, each with its reason."""
+    return {
+        test: reason
+        for lines, reason in paragraphs(folder / "suites" / f"{suite}.accepted")
+        for test in lines
+    }
+
+
+def paragraphs(path: Path) -> list[tuple[list[str], str]]:
+    """Every block of lines with its reason; empty if there is no such file. Raises ValueError."""
+    found: list[tuple[list[str], str]] = []
+    reason = ""
+    for paragraph in path.read_text().split("\n\n") if path.exists() else ():
+        lines = [line for line in paragraph.splitlines() if line]
+        comment = [line[1:].strip() for line in lines if line.startswith("#")]
+        block = [line for line in lines if not line.startswith("#")]
+        reason = " ".join(comment) or reason
+        if block and not reason:
+            raise ValueError(f"`{path}` accepts `{block[0]}` without a reason; write it above, after `#`")
+        if block:
+            found.append((block, reason))
     return found

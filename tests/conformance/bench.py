@@ -1,7 +1,7 @@
 """pgbench in its three query modes on both sides: no errors, and money neither made nor lost.
 
-TPC-B moves one delta through accounts, tellers, branches and the history: after any number of transactions the
-four sums are equal (manual, pgbench, `What is the "Transaction" Actually Performed`).
+TPC-B moves one delta through accounts, tellers, branches and the history: after any number of transactions
+the four sums are equal (manual, pgbench, `What is the "Transaction" Actually Performed`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ DATABASE = "bench"
 MODES: Final = ("simple", "extended", "prepared")
 _SUMS = """
     SELECT (SELECT sum(abalance) FROM pgbench_accounts), (SELECT sum(tbalance) FROM pgbench_tellers),
-           (SELECT sum(bbalance) FROM pgbench_branches), (SELECT coalesce(sum(delta), 0) FROM pgbench_history),
+           (SELECT sum(bbalance) FROM pgbench_branches),
+           (SELECT coalesce(sum(delta), 0) FROM pgbench_history),
            (SELECT count(*) FROM pgbench_history), (SELECT count(*) FROM pgbench_accounts)
 """
 
@@ -33,7 +34,9 @@ async def compare(pair: Pair, *, seconds: int = 3, clients: int = 4) -> AsyncIte
     """One result for making the tables and one a mode."""
     started = time.monotonic()
     made = [await _pgbench(side, "-i", "-s", "1", "-q") for side in pair.sides]
-    words = [f"exit {ran.code}, {_sums(side)[5]} accounts" for side, ran in zip(pair.sides, made, strict=True)]
+    words = [
+        f"exit {ran.code}, {_sums(side)[5]} accounts" for side, ran in zip(pair.sides, made, strict=True)
+    ]
     problems = _unlike(words, [ran.text for ran in made if ran.code != 0])
     yield _result("initialise", words, problems, started)
     for mode in MODES:

@@ -22,7 +22,7 @@ DOWNLOAD_SECONDS = 600
 DEFAULT = Path.home() / ".cache/query-firewall-conformance"
 
 
-class Missing(Exception):  # noqa: N818 — it is not an error that a machine lacks something
+class Missing(Exception):
     """Something is not on this machine and cannot be fetched either."""
 
 

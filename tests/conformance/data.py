@@ -30,7 +30,7 @@ def write(folder: Path) -> None:
     (folder / "constro.data").write_text("4\t!check failed\t5\n5\tcheck ok\t6\n")
     (folder / "constrf.data").write_text("4\t!check failed\t5\n7\tcheck failed\t6\n")
     streets = "".join(
-        f"{'I- ' if n % 5 == 0 else 'State Hwy ' if n % 5 == 1 else 'Oak '}{n}\t[({n},{n % 9}),({n + 1},{n % 7})]\n"
+        f"{('I- ', 'State Hwy ', 'Oak ')[min(n % 5, 2)]}{n}\t[({n},{n % 9}),({n + 1},{n % 7})]\n"
         for n in range(300)
     )
     (folder / "streets.data").write_text(streets)

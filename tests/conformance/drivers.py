@@ -1,4 +1,4 @@
-"""Drivers whose tests cannot be had: a program of ours for each, run on both sides, its transcripts compared."""
+"""Drivers whose tests cannot be had: a program of ours for each; what it prints on both sides is compared."""
 
 from __future__ import annotations
 
@@ -53,15 +53,14 @@ async def compare(pair: Pair, name: str, cache: Cache, folder: Path) -> Result:
     )
     words = [f"exit {r.code}, {r.text.count(chr(10))} lines" for r in ran]
     direct, through = (normal.normalised(r.text) for r in ran)
-    known = accepted.hunks(name, kind="drivers")
-    found = normal.differences(direct, through)
-    problems = tuple("\n".join(hunk.lines) for hunk in found if hunk.lines not in known)
+    weighed = accepted.weigh(normal.differences(direct, through), "drivers", name)
+    problems = weighed.unexplained
     if ran[0].code != 0:
         # it must do its work directly, or its transcript says nothing
         problems += (f"fails directly:\n{ran[0].text[-2000:]}",)
-    reasons = tuple(sorted({known[hunk.lines] for hunk in found if hunk.lines in known}))
-    word = "differs" if problems else "accepted" if reasons else "same"
-    return Result(SUITE, name, word, *words, problems, reasons, seconds=time.monotonic() - started)
+    word = "differs" if problems else "accepted" if weighed.reasons else "same"
+    seconds = time.monotonic() - started
+    return Result(SUITE, name, word, *words, problems, weighed.reasons, weighed.stale, seconds)
 
 
 async def _psycopg3(cache: Cache, _: Path) -> Program:
@@ -71,7 +70,9 @@ async def _psycopg3(cache: Cache, _: Path) -> Program:
 
 async def _node(cache: Cache, _: Path) -> Program:
     home = await asyncio.to_thread(cache.node, ("pg@8.23.1", "pg-cursor@2", "pg-copy-streams@7.0.0"))
-    return Program(("node", _HERE / "matrix.js"), {"NODE_PATH": str(home / "node_modules"), "NODE_NO_WARNINGS": "1"})
+    return Program(
+        ("node", _HERE / "matrix.js"), {"NODE_PATH": str(home / "node_modules"), "NODE_NO_WARNINGS": "1"}
+    )
 
 
 async def _jdbc(cache: Cache, folder: Path) -> Program:

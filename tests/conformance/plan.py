@@ -25,7 +25,7 @@ PSQL_FILES = ("psql", "psql_crosstab", "prepare", "copy", "portals", "transactio
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """parts: of PARTS. names: suites, drivers or regression files to keep to; empty for all. shard: I of N."""
+    """parts: of PARTS. names: suites, drivers or files to keep to; empty for all. shard: I of N."""
 
     parts: tuple[str, ...] = PARTS
     names: tuple[str, ...] = ()

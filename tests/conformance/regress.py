@@ -88,24 +88,23 @@ class Regress:
             return Result(self._suite, name, "timeout", *words, seconds=seconds)
         direct, through = self._lines(self._pair.direct, ran), self._lines(self._pair.firewall, other)
         found = normal.differences(direct, through)
-        known = accepted.hunks(name)
-        if any(hunk.lines not in known for hunk in found):
+        weighed = accepted.weigh(found, "regress", name)
+        if weighed.unexplained:
             await self._fresh(name)
             again = await self._run(self._pair.direct, name)
             noise = normal.differences(direct, self._lines(self._pair.direct, again))
-            found = normal.steady(found, noise)
-        shown = {hunk.lines for hunk in found}
-        unexplained = tuple("\n".join(hunk.lines) for hunk in found if hunk.lines not in known)
-        reasons = tuple(sorted({known[lines] for lines in shown if lines in known}))
-        stale = tuple("\n".join(lines) for lines in known if lines not in shown)
-        word = "differs" if unexplained else "accepted" if reasons else "same"
-        return Result(self._suite, name, word, *words, unexplained, reasons, stale, seconds)
+            weighed = accepted.weigh(normal.steady(found, noise), "regress", name)
+        word = "differs" if weighed.unexplained else "accepted" if weighed.reasons else "same"
+        found_words = (weighed.unexplained, weighed.reasons, weighed.stale)
+        return Result(self._suite, name, word, *words, *found_words, seconds)
 
     async def _fresh(self, name: str) -> None:
         template = (
             "template0"
             if name == "test_setup"
-            else "regress_setup" if name in _FROM_SETUP else "regress_base"
+            else "regress_setup"
+            if name in _FROM_SETUP
+            else "regress_base"
         )
         self._pair.forget_roles()
         await self._pair.fresh(DATABASE, template=template, setup=_SETTINGS)

@@ -25,7 +25,7 @@ async def run(
     arguments: Sequence[str | Path],
     environment: Mapping[str, str],
     *,
-    timeout: float,  # noqa: ASYNC109 — what is ended is a process group, not only our waiting for it
+    timeout: float,
     stdin: Path | None = None,
     folder: Path | None = None,
 ) -> Ran:

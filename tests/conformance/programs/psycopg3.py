@@ -1,6 +1,6 @@
 """psycopg 3, whose tests are not in its source distribution: every way it has to talk to a server.
 
-Prints what it sees; the address comes from PGHOST and PGPORT. Runs by itself, with any Python that has psycopg.
+Prints what it sees; the address comes from PGHOST and PGPORT. Runs by itself, with any Python with psycopg.
 """
 
 from __future__ import annotations
@@ -39,7 +39,18 @@ def say(what: str, value: object) -> None:
 
 
 def values(connection: psycopg.Connection[Any]) -> None:
-    samples = [1, -(2**40), 1.5, "käse", b"\0\xff", None, True, date(2020, 2, 29), [1, None, 3], Jsonb({"a": [1]})]
+    samples = [
+        1,
+        -(2**40),
+        1.5,
+        "käse",
+        b"\0\xff",
+        None,
+        True,
+        date(2020, 2, 29),
+        [1, None, 3],
+        Jsonb({"a": [1]}),
+    ]
     for binary in (False, True):
         for sample in samples:
             row = connection.execute("SELECT %s", [sample], binary=binary).fetchone()
@@ -63,7 +74,10 @@ def errors(connection: psycopg.Connection[Any]) -> None:
                 connection.execute(text, parameters)
             except psycopg.Error as error:
                 d = error.diag
-                say("error", (text, d.sqlstate, d.message_primary, d.statement_position, d.message_hint, d.severity))
+                say(
+                    "error",
+                    (text, d.sqlstate, d.message_primary, d.statement_position, d.message_hint, d.severity),
+                )
             connection.rollback()
 
 
@@ -103,7 +117,9 @@ def cursors(connection: psycopg.Connection[Any]) -> None:
         say("stream", sum(row[0] for row in cursor.stream("SELECT generate_series(1, 1000)")))
     connection.execute("CREATE TEMP TABLE m (a int)")
     with connection.cursor() as cursor:
-        cursor.executemany("INSERT INTO m VALUES (%s) RETURNING a", [(n,) for n in range(300)], returning=True)
+        cursor.executemany(
+            "INSERT INTO m VALUES (%s) RETURNING a", [(n,) for n in range(300)], returning=True
+        )
         say("many", (cursor.rowcount, sum(1 for _ in cursor.results())))
     connection.rollback()
 
@@ -151,8 +167,17 @@ def transactions(connection: psycopg.Connection[Any]) -> None:
 
 
 def settings(connection: psycopg.Connection[Any]) -> None:
-    connection.execute("SET application_name TO 'somebody'; SET DateStyle TO 'SQL, DMY'; SET TimeZone TO 'UTC'")
-    names = ("application_name", "DateStyle", "TimeZone", "server_version", "integer_datetimes", "is_superuser")
+    connection.execute(
+        "SET application_name TO 'somebody'; SET DateStyle TO 'SQL, DMY'; SET TimeZone TO 'UTC'"
+    )
+    names = (
+        "application_name",
+        "DateStyle",
+        "TimeZone",
+        "server_version",
+        "integer_datetimes",
+        "is_superuser",
+    )
     names += ("client_encoding", "server_encoding", "standard_conforming_strings", "session_authorization")
     say("parameters", [connection.info.parameter_status(name) for name in names])
     connection.execute("RESET ALL")
