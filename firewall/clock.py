@@ -12,4 +12,5 @@ def now() -> datetime:
 
 def stamp(moment: datetime) -> str:
     """RFC 3339 with microseconds and `Z`, so that text order is time order."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # a tenth of what strftime takes; every record has a few of these
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

@@ -37,8 +37,8 @@ MAX_AGE = 0.25
 # What bound values may take in memory until they are written.
 MAX_BYTES = 16 * 1024 * 1024
 # So much is worth a commit at once; less waits for so long, to share one.
-ENOUGH = 256
-LINGER = 0.02
+ENOUGH = 400
+LINGER = 0.08
 # After a failure.
 RETRY = 0.25
 
@@ -151,7 +151,7 @@ def records(batch: Sequence[Event]) -> list[audit.Record]:
         else:
             ends.append(_end(*event))
     return [
-        audit.Runs(
+        audit.Runs.model_construct(
             id=ids.record_id(),
             at=clock.stamp(clock.now()),
             session=leave.session,

@@ -54,8 +54,8 @@ class Disk:
         found: list[tuple[str, int]] = []
         for record in self.records:
             assert isinstance(record, audit.Runs)
-            found += [("run", run.number) for run in record.released]
-            found += [("end", end.number) for end in record.ended]
+            found += [("run", run["number"]) for run in record.released]
+            found += [("end", end["number"]) for end in record.ended]
         return found
 
 
@@ -72,12 +72,14 @@ async def test_runs_share_records_and_commits_and_say_what_was_bound():
     assert disk.commits == 1
     assert isinstance(one, audit.Runs)
     assert isinstance(other, audit.Runs)
-    assert [run.parameters for run in one.released] == [[str(n), None] for n in range(5, 9)]
-    assert {(end.tag, end.rows, end.bytes, end.micros) for end in one.ended} == {("SELECT 3", 3, 120, 70)}
+    assert [run["parameters"] for run in one.released] == [[str(n), None] for n in range(5, 9)]
+    assert {(end["tag"], end["rows"], end["bytes"], end["micros"]) for end in one.ended} == {
+        ("SELECT 3", 3, 120, 70)
+    }
     assert (one.statement, one.session, one.agent, other.statement) == ("s-1.1", "s-1", "shopper", "s-1.2")
     executed = approval.Execution("SELECT $1", (b"x" * 3000,))
-    assert other.released[0].digest == approval.digest([executed], CIRCUMSTANCES)
-    assert (other.released[0].parameters[0] or "").endswith("1000 characters more")
+    assert other.released[0]["digest"] == approval.digest([executed], CIRCUMSTANCES)
+    assert (other.released[0]["parameters"][0] or "").endswith("1000 characters more")
     assert other.ended == []
 
 
