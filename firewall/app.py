@@ -17,7 +17,7 @@ from firewall.approval import Person, State
 from firewall.catalog.introspect import reread
 from firewall.channels.slack import SlackChannel, SlackSettings
 from firewall.desk import Desk
-from firewall.errors import CatalogError, ConfigurationError, FirewallError, Place, Problem
+from firewall.errors import CatalogError, ConfigurationError, FirewallError, Place, Problem, StoreError
 from firewall.gate import Gate
 from firewall.keyfile import signing_key
 from firewall.proxy.upstream import tls_context
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 CATALOG_SECONDS = 30
+# how long another firewall on the same store may not know of a copy that this one has released
+LABELS_SECONDS = 1.0
 
 
 class App:
@@ -108,6 +110,7 @@ class App:
         await self._adopt()
         self._background(self.desk.watch())
         self._background(self._refresh_catalogs())
+        self._background(self._refresh_labels())
         self._console = Server(web.create_app(self._house()), self.settings.web.host, self.settings.web.port)
         await self._console.start()
         self._stack.push_async_callback(self._console.close)
@@ -136,7 +139,8 @@ class App:
     async def _guard(self, name: str, database: config.Database) -> proxy.Guarded:
         rules = policy.load(database.policy)
         secret = config.password(name, database)
-        gate = Gate(rules, self._analysts, catalog_reader(name, database, secret))
+        kept = self.store.marks(name)
+        gate = Gate(rules, self._analysts, catalog_reader(name, database, secret), kept)
         await self._analysts.warm(await gate.refresh())
         self.gates[name] = gate
         record = audit.Policy(
@@ -164,6 +168,17 @@ class App:
                     await gate.refresh()
                 except CatalogError as error:
                     log.warning("catalog not refreshed", database=name, error=error.message)
+
+    async def _refresh_labels(self) -> None:
+        """Other firewalls on this store label what they let be copied, and people take labels away."""
+        while True:
+            await asyncio.sleep(LABELS_SECONDS)
+            for name, gate in self.gates.items():
+                try:
+                    await gate.labelling.refresh()
+                except StoreError as error:
+                    # nothing passes meanwhile
+                    log.warning("labels not refreshed", database=name, error=error.message)
 
     async def _open_slack(self) -> None:
         if self.settings.slack is None:

@@ -12,12 +12,14 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from firewall.labelling import Labelling, Remembered
 from firewall.sql import Analysis, Effect, Facts, Kind, ObjectType
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from firewall.catalog import Labels, Snapshot
+    from firewall.catalog import Snapshot
+    from firewall.labelling import Kept
     from firewall.policy import Policy, Subject, Verdict
     from firewall.workers import Analysts
 
@@ -39,7 +41,10 @@ _NAMELESS = frozenset({Kind.TRANSACTION, Kind.SESSION, Kind.SETTING})
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict and what it was made of. `analysis.effects` are unlabelled; `effects` carry labels."""
+    """A verdict and what it was made of. `analysis.effects` are unlabelled; `effects` carry labels.
+
+    labelled: the version of the labels. in_doubt: names may have changed in the open transaction.
+    """
 
     sql: str
     subject: Subject
@@ -49,6 +54,8 @@ class Judgement:
     catalog: str
     role: str
     search_path: tuple[str, ...] | None
+    labelled: int = 0
+    in_doubt: bool = False
 
     @property
     def native(self) -> bool:
@@ -81,18 +88,22 @@ class Judgement:
 class Gate:
     """Judges the texts of one database.
 
-    read_catalog: introspects the database; raises CatalogError. The policy can be replaced between
-    statements by assigning `policy`.
+    read_catalog: introspects the database; raises CatalogError. kept: the labels that no policy says.
+    The policy can be replaced between statements by assigning `policy`.
     """
 
     def __init__(
-        self, policy: Policy, analysts: Analysts, read_catalog: Callable[[], Awaitable[Snapshot]]
+        self,
+        policy: Policy,
+        analysts: Analysts,
+        read_catalog: Callable[[], Awaitable[Snapshot]],
+        kept: Kept | None = None,
     ) -> None:
         self._policy = policy
         self._analysts = analysts
         self._read_catalog = read_catalog
         self._snapshot: Snapshot | None = None
-        self._labels: Labels | None = None
+        self.labelling = Labelling(policy, kept or Remembered(""))
         # readings of the catalog: how many were asked for, which of them judging waits for, and up to
         # which of them the snapshot serves
         self._wanted = 0
@@ -111,7 +122,7 @@ class Gate:
     @policy.setter
     def policy(self, policy: Policy) -> None:
         self._policy = policy
-        self._labels = policy.labels(self._snapshot) if self._snapshot else None
+        self.labelling.govern(policy)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -147,7 +158,7 @@ class Gate:
         snapshot = await self._read_catalog()
         if self._snapshot is None or snapshot.version != self._snapshot.version:
             self._analysts.publish(snapshot)
-        self._labels = self._policy.labels(snapshot)
+        await self.labelling.read(snapshot)
         self._snapshot = snapshot
         self._served = serves
 
@@ -168,12 +179,32 @@ class Gate:
         return known[0]
 
     def stands(self, judgement: Judgement) -> bool:
-        """Neither policy nor catalog have changed since it was made."""
+        """Neither policy nor catalog nor labels have changed since it was made."""
         return (
             self._served >= self._needed
             and self._snapshot is not None
             and judgement.catalog == self._snapshot.version
             and judgement.verdict.revision == self._policy.revision
+            and judgement.labelled == self.labelling.version
+        )
+
+    def renewed(self, judgement: Judgement) -> Judgement:
+        """The judgement as the labels are now: itself, if they are what they were to it."""
+        if judgement.labelled == self.labelling.version:
+            return judgement
+        now = replace(judgement, labelled=self.labelling.version)
+        effects = self._labelled(judgement.analysis, in_doubt=judgement.in_doubt)
+        if effects == judgement.effects:
+            return now
+        return replace(now, effects=effects, verdict=self._policy.evaluate(judgement.subject, effects))
+
+    async def releasing(self, judgement: Judgement, session: str, statement: str) -> None:
+        """To be called before anything is released: what it copies is labelled from now on.
+
+        Raises StoreError when that cannot be kept; then nothing may be released.
+        """
+        await self.labelling.released(
+            judgement.analysis, judgement.subject.agent, session=session, statement=statement
         )
 
     async def judge(
@@ -209,9 +240,9 @@ class Gate:
             # it changes faster than a text is analysed
             in_doubt = True
         judgement = self._evaluate(subject, text, facts, analysis, self.snapshot, in_doubt=in_doubt)
-        if not in_doubt and not analysis.volatile and not judgement.native:
-            self._remember(self._key(subject, text, facts), judgement)
-        return judgement
+        if in_doubt or analysis.volatile or judgement.native:
+            return judgement
+        return self._remember(self._key(subject, text, facts), judgement)
 
     async def _analyse(self, text: str, snapshot: Snapshot, facts: Facts) -> Analysis:
         key = (text, snapshot.version, facts)
@@ -232,23 +263,7 @@ class Gate:
         *,
         in_doubt: bool,
     ) -> Judgement:
-        labels = self._labels
-        assert labels is not None
-        effects = tuple(
-            replace(
-                effect,
-                labels=labels.of(effect.object, effect.columns),
-                tested_labels=labels.of(effect.object, effect.tested),
-            )
-            if effect.type is ObjectType.RELATION
-            else effect
-            for effect in analysis.effects
-        )
-        # INVARIANT: 3. what is not understood is refused or held: it is an effect like any other
-        if analysis.error is not None:
-            effects = (*effects, _unknown("text that Postgres's grammar rejects"))
-        if in_doubt and any(effect.kind not in _NAMELESS for effect in effects):
-            effects = (*effects, _unknown("names that this transaction may have changed"))
+        effects = self._labelled(analysis, in_doubt=in_doubt)
         return Judgement(
             sql=text,
             subject=subject,
@@ -258,25 +273,39 @@ class Gate:
             catalog=snapshot.version,
             role=facts.role,
             search_path=facts.search_path,
+            labelled=self.labelling.version,
+            in_doubt=in_doubt,
         )
+
+    def _labelled(self, analysis: Analysis, *, in_doubt: bool) -> tuple[Effect, ...]:
+        effects = self.labelling.attach(analysis)
+        # INVARIANT: 3. what is not understood is refused or held: it is an effect like any other
+        if analysis.error is not None:
+            effects = (*effects, _unknown("text that Postgres's grammar rejects"))
+        if in_doubt and any(effect.kind not in _NAMELESS for effect in effects):
+            effects = (*effects, _unknown("names that this transaction may have changed"))
+        return effects
 
     def _key(self, subject: Subject, text: str, facts: Facts) -> tuple[object, ...]:
         version = self._snapshot.version if self._snapshot else ""
-        return subject, text, facts, version, self._policy.revision
+        return subject, text, facts, version, self._policy.revision, self.labelling.version
 
-    def _remember(self, key: tuple[object, ...], judgement: Judgement) -> None:
-        if key in self._cache:
-            return
+    def _remember(self, key: tuple[object, ...], judgement: Judgement) -> Judgement:
+        """The one that is remembered: of two who worked out the same at the same time, the first one's."""
+        known = self._cache.get(key)
+        if known is not None:
+            return known[0]
         size = 2 * len(judgement.sql) + _WEIGHT * (
             2 + len(judgement.effects) + len(judgement.verdict.reasons) + len(judgement.analysis.statements)
         )
         if size > CACHE_BYTES // 8:
-            return  # one text must not push out all others
+            return judgement  # one text must not push out all others
         self._cache[key] = (judgement, size)
         self._cached_bytes += size
         while self._cached_bytes > CACHE_BYTES:
             _, (_, dropped) = self._cache.popitem(last=False)
             self._cached_bytes -= dropped
+        return judgement
 
 
 def _told(facts: Facts, *, lexing_safe: bool) -> Facts:

@@ -84,6 +84,8 @@ class Clearance:
     async def _ask(
         self, ticket: int, judgement: Judgement, acts: Sequence[Act], tell: Callable[[str, str, str], None]
     ) -> Refusal | None:
+        # what others have released since it was judged may have labelled what it reads
+        judgement = self._guarded.gate.renewed(judgement)
         verdict = judgement.verdict
         statement = self.statement(ticket)
         record = telling.judgement_record(judgement, self.session, statement)
@@ -91,6 +93,7 @@ class Clearance:
         if not verdict.enforced or verdict.action is Action.ALLOW:
             leave = f"rule {verdict.rule}" if verdict.enforced else "observe mode"
             stands = Standing.may(judgement, acts)
+            await self._guarded.gate.releasing(judgement, self.session, statement)
             await self._log.append([record, self._release(ticket, digest, leave, acts, standing=stands)])
             if stands:
                 self._give_standing(statement, judgement)
@@ -194,9 +197,11 @@ class Clearance:
         gate = self._guarded.gate
         now = self._digest(judgement, acts, revision=gate.policy.revision, catalog=gate.snapshot.version)
         release = self._release(ticket, now, f"hold {hold.id}", acts, hold=hold.id)
-        if await self._desk.consume(hold.id, now, [release]):
-            return None
-        await self._desk.withdraw(hold.id, "policy or catalog changed since it was asked for")
+        if now == hold.digest and gate.renewed(judgement).effects == judgement.effects:
+            await gate.releasing(judgement, self.session, self.statement(ticket))
+            if await self._desk.consume(hold.id, now, [release]):
+                return None
+        await self._desk.withdraw(hold.id, "policy, catalog or labels changed since it was asked for")
         refusal = telling.voided(hold)
         await self._log.append([self.refusal_record(refusal, self.statement(ticket), hold.id)])
         return refusal
