@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup demo test check conformance bench fuzz pictures format clean
+.PHONY: help setup demo test check conformance bench fuzz regress pictures format clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
@@ -42,6 +42,10 @@ fuzz: $(STAMP) ## look for bytes that any room reads and should not choke on (11
 		--disable-pip-version-check -c .ci/constraints.txt -e '.[fuzz]' \
 		|| echo "atheris has no wheel for this Python"
 	$(BIN)/python -m tests.fuzz $(FUZZ)
+
+# REGRESS_SQL is the tarball of Postgres's regression SQL; without it the target says that it is absent.
+regress: $(STAMP) ## compare the analysis with the grammar on Postgres's own regression SQL
+	$(BIN)/python -m tests.sql.regress $(REGRESS_SQL)
 
 pictures: $(STAMP) ## make the README's pictures anew (needs Debian's chromium)
 	$(BIN)/python -m tests.web.pictures

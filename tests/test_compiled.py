@@ -6,9 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import hatch_build
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -1,7 +1,7 @@
 """Bytes into frames: one type byte, a four-byte length that counts itself, a body (manual, section 54.2).
 
 Nothing is decoded here. This module stays plain, typed and without imports but `errors`, because it is the
-inner loop of every relayed byte and is compiled by mypyc where a C compiler is there (`hatch_build.py`).
+inner loop of every relayed byte and is compiled by mypyc where a C compiler is there (`.ci/hatch_build.py`).
 """
 
 from __future__ import annotations
