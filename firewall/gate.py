@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from firewall.labelling import Labelling, Remembered
+from firewall.shown import Shown
 from firewall.sql import Analysis, Effect, Facts, Kind, ObjectType
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class Gate:
         self._analysts = analysts
         self._read_catalog = read_catalog
         self._snapshot: Snapshot | None = None
-        self.labelling = Labelling(policy, kept or Remembered(""))
+        self.labelling = Labelling(policy, kept or Remembered(""), Shown(analysts).views)
         # readings of the catalog: how many were asked for, which of them judging waits for, and up to
         # which of them the snapshot serves
         self._wanted = 0

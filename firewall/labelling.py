@@ -106,15 +106,16 @@ class Labelling:
         """The catalog is another, or is looked at again. Raises CatalogError; then nothing has changed."""
         views = await self._trace(snapshot) if self._trace is not None else {}
         async with self._lock:
+            known = self._changes
             try:
                 await self._take_over()
                 await self._keep(self._found(snapshot), why="a comment says so")
                 await self._keep(self._moved(snapshot), why="the column was renamed")
             except StoreError as error:
                 raise CatalogError(f"the labels cannot be kept: {error.message}", hint=error.hint) from error
-            ways = await asyncio.to_thread(Ways.of, snapshot, views)
-            await self._build(ways)
-            self._snapshot = snapshot
+            if self._ways is None or snapshot is not self._snapshot or self._changes != known:
+                await self._build(await asyncio.to_thread(Ways.of, snapshot, views))
+                self._snapshot = snapshot
 
     async def refresh(self) -> None:
         """See what other firewalls and people have done to the marks. Raises StoreError."""

@@ -94,6 +94,7 @@ async def stage() -> Stage:
     analysts, catalog = Analysts(), Catalog()
     gate = gates.Gate(rules(reads="allow"), analysts, catalog.read)  # type: ignore[arg-type]  # all it uses
     await gate.refresh()
+    analysts.asked.clear()  # what the views show
     return Stage(gate, analysts, catalog)
 
 
