@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from firewall.session.commands import Refusal, Work
+    from firewall.session.portals import Portal
 
 # No server message that is not row data is larger than an ErrorResponse with the statement in it.
 MAX_BACKEND_FRAME = 64 * 1024 * 1024
@@ -161,6 +162,11 @@ class Backend:
                     self.prepared.parsed(head.name, head.sql, head.types, head.index)
                 case Owed.CLOSE if head.name:
                     self.prepared.closed(head.name, head.index)
+                case Owed.CLOSE if head.portal is not None:
+                    self.portals.closed(head.portal)
+                    self._over(head.portal)
+                case Owed.BIND if head.portal is not None:
+                    self._over(head.portal)
                 case Owed.PROBE:
                     self.probe_accepted = True
                 case Owed.EXECUTE:
@@ -180,10 +186,16 @@ class Backend:
     def _executed(self, head: Reply, frame: wire.Frame) -> None:
         if frame.code == ord("C"):
             self._completed(head, frame)
-        if head.work is not None and frame.code != ord("s"):
-            head.work.left -= 1
-            if head.work.left <= 0:
-                self._close(head.work)
+        if head.portal is not None and frame.code != ord("s"):
+            self._over(head.portal)
+
+    def _over(self, portal: Portal) -> None:
+        """It has run to its end, or Postgres has dropped it."""
+        if not portal.over:
+            portal.over = True
+            portal.work.left -= 1
+            if portal.work.left <= 0:
+                self._close(portal.work)
 
     def _copy_in_begins(self, frame: wire.Frame, head: Reply) -> None:
         if head.owed not in RUNS:

@@ -119,7 +119,10 @@ class Intake:
             case wire.Describe(kind, name):
                 self._pass(Reply(Owed.DESCRIBE, describes=name if kind == "S" else None))
             case wire.Close(kind, name):
-                self._pass(Reply(Owed.CLOSE, name=name if kind == "S" else ""))
+                if kind == "S":
+                    self._pass(Reply(Owed.CLOSE, name=name))
+                else:
+                    self._pass(Reply(Owed.CLOSE, portal=self._backend.portals.find(name)))
             case wire.Flush():
                 self._pass()
             case wire.Sync():
@@ -136,7 +139,7 @@ class Intake:
         known = self._backend.prepared
         if parse.statement == self._reserved:
             self._deciding.decline(RESERVED)
-        elif not known.has_room_for(parse.sql):
+        elif not known.has_room_for(parse.sql, parse.types):
             self._deciding.decline(prepared.TOO_MANY)
         else:
             self._pass(Reply(Owed.PARSE, name=parse.statement, sql=parse.sql, types=parse.types))
@@ -173,7 +176,7 @@ class Intake:
         else:
             portal.begun = True
             self._backend.prepared.prepares(portal.work.ruling.prepares)
-            self._pass(Reply(Owed.EXECUTE, work=portal.work))
+            self._pass(Reply(Owed.EXECUTE, work=portal.work, portal=portal))
         self._deciding.touched = True
 
     def _pass(self, reply: Reply | None = None) -> None:

@@ -1,7 +1,8 @@
 """Portals: what was bound, and whether it may still be run as it was judged.
 
-A portal lives until its transaction ends. A utility command in it looks its names up only when it is run, so
-a portal that is not begun is void once names may mean something else than when it was cleared.
+A portal lives until it is closed, another takes its name, or its transaction ends. A utility command in it
+looks its names up only when it is run, so a portal that is not begun is void once names may mean something
+else than when it was cleared.
 """
 
 from __future__ import annotations
@@ -29,12 +30,14 @@ STALE = Refusal(
 
 
 class Portal:
-    """One portal. index: of the Bind among the messages sent."""
+    """One portal. index: of the Bind among the messages sent. over: it has run, or it never will."""
 
-    __slots__ = ("begun", "epoch", "index", "work")
+    __slots__ = ("begun", "epoch", "index", "name", "over", "work")
 
-    def __init__(self, work: Work, index: int, epoch: int) -> None:
+    def __init__(self, name: str, work: Work, index: int, epoch: int) -> None:
+        self.name = name
         self.work = work
+        self.over = False
         self.index = index
         self.epoch = epoch
         self.begun = False
@@ -55,7 +58,12 @@ class Portals:
         self._epoch += 1
 
     def bound(self, name: str, work: Work, index: int) -> None:
-        self._portals[name] = Portal(work, index, self._epoch)
+        self._portals[name] = Portal(name, work, index, self._epoch)
+
+    def closed(self, portal: Portal) -> None:
+        """Postgres has closed this one; another may have its name by now."""
+        if self._portals.get(portal.name) is portal:
+            del self._portals[portal.name]
 
     def find(self, name: str) -> Portal | None:
         return self._portals.get(name)

@@ -9,18 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from firewall.session.commands import Refusal
+from firewall.session.replies import weight
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from firewall.session.replies import Replies
 
-# All texts of one session, in characters: what Postgres keeps of them is several times as large.
+# All statements of one session, as `weight` counts: what Postgres keeps of them is several times as large.
 MAX_TEXTS = 64 * 1024 * 1024
 
 TOO_MANY = Refusal(
     "54000",
-    f"the prepared statements of one session may have {MAX_TEXTS >> 20} MiB of text at most",
+    f"the prepared statements of one session may take {MAX_TEXTS >> 20} MiB at most",
     hint="close prepared statements that are no longer needed",
 )
 LONG_NAME = Refusal(
@@ -64,8 +65,9 @@ class Prepared:
         self._size = 0
         self._view: Mapping[str, str | None] | None = None
 
-    def has_room_for(self, sql: str) -> bool:
-        return self._size + len(sql) <= MAX_TEXTS
+    def has_room_for(self, sql: str, types: tuple[int, ...]) -> bool:
+        """Beside what is known and what is on its way."""
+        return self._size + self._replies.flying + weight(sql, types) <= MAX_TEXTS
 
     def find(self, name: str) -> Known | None:
         """What a Bind sent now would run; None if there is no such statement."""
@@ -101,7 +103,7 @@ class Prepared:
         """Postgres has said which types the parameters of a statement have."""
         known = self._known.get(name)
         if known is not None:
-            self._known[name] = known._replace(types=types)
+            self._keep(name, known._replace(types=types))
 
     def closed(self, name: str, index: int) -> None:
         """Postgres has forgotten one, as the message `index` asked; what was sent since then stands."""
@@ -138,7 +140,7 @@ class Prepared:
     def _keep(self, name: str, known: Known | None) -> None:
         self._view = None
         before = self._known.pop(name, None)
-        self._size -= len(before.text or "") if before else 0
+        self._size -= weight(before.text, before.types) if before else 0
         if known is not None:
             self._known[name] = known
-            self._size += len(known.text or "")
+            self._size += weight(known.text, known.types)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from firewall.session.commands import Refusal, Work
+    from firewall.session.portals import Portal
 
 
 class Owed(Enum):
@@ -37,16 +38,23 @@ ENDS = (Owed.SYNC, Owed.QUERY)
 RUNS = (Owed.EXECUTE, Owed.QUERY)
 
 
+def weight(sql: str | None, types: tuple[int, ...]) -> int:
+    """What a prepared statement takes of our memory, roughly: text, types, and what is around them."""
+    return 200 + len(sql or "") + 40 * len(types)
+
+
 class Reply:
     """One owed answer. `swallow`: the client did not ask for it and must not see it.
 
     name, sql, types: of a Parse; sql is None when what the name will mean cannot be told. settles: the Sync
     that gives locks back before a hold. describes: the prepared statement whose parameters are to be told.
-    index: counts all messages sent, in order.
+    portal: the one that an Execute runs, a Close closes, a Bind puts another in place of. index: counts all
+    messages sent, in order.
     """
 
     __slots__ = (
-        *("describes", "index", "name", "owed", "refusal", "settles", "sql", "swallow", "types", "work"),
+        *("describes", "index", "name", "owed", "portal", "refusal", "settles", "size", "sql", "swallow"),
+        *("types", "work"),
     )
 
     def __init__(  # noqa: PLR0913 — most are for one kind of message each
@@ -61,6 +69,7 @@ class Reply:
         refusal: Refusal | None = None,
         settles: bool = False,
         describes: str | None = None,
+        portal: Portal | None = None,
     ) -> None:
         self.owed = owed
         self.swallow = swallow
@@ -71,6 +80,8 @@ class Reply:
         self.refusal = refusal
         self.settles = settles
         self.describes = describes
+        self.portal = portal
+        self.size = 0
         self.index = 0
 
 
@@ -83,6 +94,7 @@ class Replies:
         self._sent = 0
         self._ended = 0
         self.ignored_syncs = 0
+        self.flying = 0  # what the Parses weigh that are not answered yet
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -107,12 +119,15 @@ class Replies:
             self._ended = reply.index
         elif reply.owed is Owed.PARSE:
             self._parses.setdefault(reply.name, deque()).append(reply)
+            reply.size = weight(reply.sql, reply.types)
+            self.flying += reply.size
 
     def pop(self) -> Reply:
         reply = self._queue.popleft()
         if reply.owed is Owed.PARSE:
             flying = self._parses[reply.name]
             flying.popleft()
+            self.flying -= reply.size
             if not flying:
                 del self._parses[reply.name]
         return reply

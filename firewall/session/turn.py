@@ -339,7 +339,8 @@ class Deciding:
         self.touched = True
         self._outbox.to_backend(self._line.pop().raw)
         replies = self._backend.replies
-        replies.push(Reply(Owed.BIND, work=work))
+        replaced = self._backend.portals.find(bind.portal)
+        replies.push(Reply(Owed.BIND, work=work, portal=replaced))
         work.index = replies.sent
         self._backend.portals.bound(bind.portal, work, replies.sent)
 

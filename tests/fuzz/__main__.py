@@ -55,6 +55,7 @@ def _fuzz(name: str, seconds: int) -> bool:
     print("".join(f"{value:>14}" for value in (name, *(f[-1] if f else "" for f in figures))), flush=True)
     if done.returncode:
         print(said[-6000:])
+        print(f"{name} ended with {done.returncode}, after this")
     return not done.returncode
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from firewall import session, wire
 from firewall.session import backend, batch, intake, portals, prepared
 from firewall.session import session as state
+from firewall.session.replies import Owed, weight
 from tests.fuzz.dice import Dice, chunks
 from tests.session.model import Model
 from tests.session.playbook import BAIT, RESERVED, new_session
@@ -20,6 +21,7 @@ from tests.session.playbook import BAIT, RESERVED, new_session
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+MOST_TEXTS = 4000
 SMALL = (
     (state, "MAX_FRONTEND_FRAME", 4096),
     (state, "MAX_QUEUED", 2048),
@@ -27,14 +29,14 @@ SMALL = (
     (batch, "MAX_EXECUTIONS", 6),
     (intake, "MAX_OWED", 40),
     (portals, "MAX_PORTALS", 5),
-    (prepared, "MAX_TEXTS", 2000),
+    (prepared, "MAX_TEXTS", MOST_TEXTS),
     (backend, "MAX_BACKEND_FRAME", 4096),
 )
 READ = 4096  # what a socket gives at once
 # what a session may keep: the line with one read too many, texts of statements, and what is in flight
 MOST_QUEUED = 4096 + 2 * READ
-MOST_TEXTS = 2000
 MOST_REPLIES = 40 + 4
+MOST_NAMES = 40
 MOST_OPEN = 5 + 1 + 6 + MOST_REPLIES
 NOTICE = "a notice of the edge's own"
 NOTICE_FRAME = wire.notice(message=NOTICE).encode()
@@ -334,9 +336,10 @@ class World:
         assert len(inside.replies) <= MOST_REPLIES
         assert len(inside._open) <= MOST_OPEN
         assert len(inside.portals._portals) <= 5
-        texts = sum(len(name) + len(known.text or "") for name, known in inside.prepared._known.items())
-        flying = sum(len(reply.name) + len(reply.sql or "") for reply in inside.replies)
+        texts = sum(weight(known.text, known.types) for known in inside.prepared._known.values())
+        flying = sum(weight(reply.sql, reply.types) for reply in inside.replies if reply.owed is Owed.PARSE)
         assert texts + flying <= MOST_TEXTS + READ, (texts, flying)
+        assert len(inside.prepared._known) <= MOST_NAMES
 
 
 def _joined(commands: list[session.Command]) -> tuple[bytes, bytes, list[session.Command]]:

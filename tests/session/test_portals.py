@@ -115,3 +115,69 @@ def test_the_portals_of_one_transaction_are_bounded(monkeypatch: pytest.MonkeyPa
     happen(machine, "client: P a: SELECT 1 | B one<a | B two<a | S")
     happen(machine, "ruled: 1 allow")
     assert "declined 54000" in render(happen(machine, "cleared: 1"))
+
+
+def test_a_closed_portal_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transaction may open and close as many as it likes; what ran in one is over when it is closed."""
+    monkeypatch.setattr("firewall.session.portals.MAX_PORTALS", 1)
+    played, expected = play(
+        """
+client: P s: SELECT 1 | S
+  server: P s: SELECT 1 | S
+server: 1 | Z T
+  client: 1 | Z T
+client: B p<s | E p 1 | S
+  judge 1 SELECT 1
+ruled: 1 allow
+  clear 1 SELECT 1
+cleared: 1
+  server: B p<s | E p 1 | S
+server: 2 | row x | s | Z T
+  client: 2 | row x | s | Z T
+client: C P p | S
+  server: C P p | S
+server: 3 | Z T
+  client: 3 | Z T
+  done 1
+client: B q<s | E q | S
+  judge 2 SELECT 1
+ruled: 2 allow
+  clear 2 SELECT 1
+cleared: 2
+  server: B q<s | E q | S
+server: 2 | row x | C SELECT 1 | Z T
+  client: 2 | row x | C SELECT 1 | Z T
+  done 2 SELECT 1
+"""
+    )
+    assert played == expected
+
+
+def test_a_portal_whose_name_another_takes_is_over() -> None:
+    """Else a transaction that binds the unnamed portal for ever would be remembered for ever."""
+    played, expected = play(
+        """
+client: P s: SELECT 1 | S
+  server: P s: SELECT 1 | S
+server: 1 | Z T
+  client: 1 | Z T
+client: B <s | S
+  judge 1 SELECT 1
+ruled: 1 allow
+  clear 1 SELECT 1
+cleared: 1
+  server: B <s | S
+server: 2 | Z T
+  client: 2 | Z T
+client: B <s | S
+  judge 2 SELECT 1
+ruled: 2 allow
+  clear 2 SELECT 1
+cleared: 2
+  server: B <s | S
+server: 2 | Z T
+  client: 2 | Z T
+  done 1
+"""
+    )
+    assert played == expected

@@ -170,7 +170,7 @@ def test_what_a_judgement_was_told_does_not_change_behind_its_back() -> None:
 
 
 def test_the_texts_of_one_session_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("firewall.session.prepared.MAX_TEXTS", 10)
+    monkeypatch.setattr("firewall.session.prepared.MAX_TEXTS", 300)
     machine = new_session()
     happen(machine, "client: P a: SELECT 1 | S")
     happen(machine, "server: 1 | Z I")
