@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Self
 from firewall import wire
 
 if TYPE_CHECKING:
+    import socket
+
     from tests.proxy.certificates import Certificates
 
 
@@ -40,6 +42,21 @@ class Client:
 
     def send(self, *data: bytes) -> None:
         self._writer.write(b"".join(data))
+
+    async def drain(self) -> None:
+        """Wait until the other side has taken most of what was sent."""
+        await self._writer.drain()
+
+    def end(self) -> None:
+        """Send nothing more, and go on reading."""
+        self._writer.write_eof()
+
+    def abort(self) -> None:
+        self._writer.transport.abort()
+
+    def socket(self) -> socket.socket:
+        found: socket.socket = self._writer.get_extra_info("socket")
+        return found
 
     async def take(self, size: int) -> bytes:
         """So many bytes, or fewer if there are no more."""
@@ -78,10 +95,18 @@ class Client:
         return got[-1]
 
     async def log_in(
-        self, name: str, token: str, *, database: str = "shop", minor: int = 0, binding: bytes | None = None
+        self,
+        name: str,
+        token: str,
+        *,
+        database: str = "shop",
+        minor: int = 0,
+        binding: bytes | None = None,
+        pairs: tuple[tuple[str, str], ...] = (),
     ) -> list[wire.BackendMessage]:
-        """Start up and sign in; everything up to ReadyForQuery, or the error."""
-        self.send(wire.StartupMessage(3, minor, (("user", name), ("database", database))).encode())
+        """Start up and sign in; everything up to ReadyForQuery, or the error. `pairs` are more parameters."""
+        given = (("user", name), ("database", database), *pairs)
+        self.send(wire.StartupMessage(3, minor, given).encode())
         before: list[wire.BackendMessage] = []
         while not isinstance(asked := await self.message(), wire.AuthenticationSASL):
             if asked is None or isinstance(asked, wire.ErrorResponse):
