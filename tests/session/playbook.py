@@ -10,8 +10,8 @@ reads like a packet trace:
     ruled: 1 hold
 
 Events: `client:` `server:` bytes from that side; `ruled: TICKET VERDICT [flags]`, `cleared:`, `refused:`
-`notice:`, `cancel`, `client lost`, `client ended`, `time out`, `server lost`, `shut down`, `failed:`. A refusal's bait is `bait` (a
-Parse) or `Q bait`; `Foresee` is left out, having no answer.
+`notice:`, `cancel`, `client lost`, `client ended`, `time out`, `server lost`, `shut down`, `failed:`.
+A refusal's bait is `bait` (a Parse) or `Q bait`; `Foresee` is left out, having no answer.
 """
 
 from __future__ import annotations
