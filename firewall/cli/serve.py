@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from firewall.app import App
     from firewall.cli.terminal import Terminal
 
+SWITCH_SECONDS = 0.0005
+
 app = typer.Typer()
 
 
@@ -28,6 +31,8 @@ def serve(terminal: Terminal) -> None:
     A second signal stops at once.
     """
     logs.configure(logging.INFO)
+    # the thread that writes the log gives way sooner than after Python's 5 ms: somebody waits for every relay
+    sys.setswitchinterval(SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(terminal))
 
