@@ -58,15 +58,15 @@ class Regress:
         found = {path.stem for path in self._sql.glob("*.sql")}
         return [name for name in BASE if name in found] + sorted(found - set(BASE))
 
-    async def prepare(self) -> None:
-        """Make both templates on both sides."""
+    async def prepare(self, base: Sequence[str] = BASE) -> None:
+        """Make both templates on both sides; `base` may be fewer files, if that is enough."""
         data.write(self._shared / "data")
         for side in self._pair.sides:
             for name in ("results", "data", "expected"):
                 (self._files(side) / name).mkdir(parents=True, exist_ok=True)
                 (self._files(side) / name).chmod(0o777)
         await self._pair.fresh(DATABASE, setup=_SETTINGS)
-        for name in BASE:
+        for name in base:
             await asyncio.gather(*(self._run(side.past, name) for side in self._pair.sides))
             if name == "test_setup":
                 await self._keep("regress_setup")
