@@ -152,7 +152,7 @@ def serving(postgres: EmbeddedPostgres, folder: Path, compiled: Path | None) -> 
         "databases:\n"
         f"  bench: {{{where}, password_file: password, policy: production.yaml}}\n"
         f"  bulk: {{{where}, password_file: password, policy: observe.yaml}}\n"
-        "listen: {port: 0}\nweb: {port: 0}\nmax_connections: 2000\n"
+        "listen: {port: 0}\nweb: {port: 0}\nmax_connections: 2000\nstanding_releases: true\n"
     )
     with (folder / "errors").open("wb") as errors:
         process = subprocess.Popen(
@@ -170,9 +170,13 @@ def serving(postgres: EmbeddedPostgres, folder: Path, compiled: Path | None) -> 
         made = subprocess.run(
             [PROGRAM, "agents", "add", AGENT, "--owner", "owner@example.com", "--as", "operator", "--json"],
             cwd=folder,
-            check=True,
+            env=environment,
+            check=False,
             capture_output=True,
+            text=True,
         )
+        if made.returncode:
+            raise RuntimeError(f"the agent could not be added: {made.stderr[-800:]}")
         token = json.loads(made.stdout)["token"]
         address = Address(int(json.loads(line)["port"]), AGENT, token, "bench")
         yield Target("firewall", address, replace(address, database="bulk"), process.pid)
