@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import ssl
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Self
 
@@ -26,7 +26,7 @@ from firewall.web.server import Server
 from firewall.workers import Analysts
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
     from pydantic import SecretStr
 
@@ -276,6 +276,15 @@ async def _read_catalog(
     name: str, database: config.Database, password: SecretStr, last: Reading | None
 ) -> Reading:
     """Introspect over a connection of its own."""
+    async with connected(name, database, password) as connection:
+        return await reread(connection, last)
+
+
+@asynccontextmanager
+async def connected(
+    name: str, database: config.Database, password: SecretStr
+) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of the firewall's own login, for the catalog and for samples. Raises CatalogError."""
     try:
         connection = await asyncpg.connect(
             host=database.host,
@@ -294,7 +303,7 @@ async def _read_catalog(
             hint="check host, port, user and password of this database in the settings file",
         ) from None
     try:
-        return await reread(connection, last)
+        yield connection
     finally:
         await connection.close(timeout=CATALOG_SECONDS)
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
     from firewall.catalog import Snapshot
+    from firewall.catalog.labels import Mark
     from firewall.cli.terminal import Terminal
     from firewall.gate import Gate, Judgement
     from firewall.policy import Policy, Subject
@@ -66,13 +67,17 @@ class Line(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What statements are judged by. `known`: agents of the store, as owner and team by name."""
+    """What statements are judged by.
+
+    known: agents of the store, as owner and team by name. marks: labels that no policy says, from the store.
+    """
 
     name: str
     environment: str
     rules: Policy
     snapshot: Snapshot
     known: dict[str, tuple[str, str]]
+    marks: Sequence[Mark] = ()
 
 
 @command(app, "explain")
@@ -113,15 +118,17 @@ async def _bench(terminal: Terminal, catalog: Path | None, name: str | None, rul
     try:
         async with house.store_to_read(terminal) as store:
             known = {agent.name: (agent.owner, agent.team) for agent in await store.agents()}
+            marks = await store.marked(chosen)
     except StoreError:
         # what cannot be looked up is not needed to explain
-        known = {}
-    return Bench(chosen, place.environment, loaded, snapshot, known)
+        known, marks = {}, []
+    return Bench(chosen, place.environment, loaded, snapshot, known, marks)
 
 
 @asynccontextmanager
 async def _gate(bench: Bench) -> AsyncIterator[Gate]:
     from firewall.gate import Gate  # noqa: PLC0415 — the parsers; not every command has to wait for them
+    from firewall.labelling import Remembered  # noqa: PLC0415 — as below
     from firewall.workers import Analysts  # noqa: PLC0415 — as above
 
     async def read() -> Snapshot:
@@ -129,7 +136,7 @@ async def _gate(bench: Bench) -> AsyncIterator[Gate]:
 
     analysts = Analysts(1)
     try:
-        gate = Gate(bench.rules, analysts, read)
+        gate = Gate(bench.rules, analysts, read, Remembered(bench.name, bench.marks))
         await analysts.warm(await gate.refresh())
         yield gate
     finally:

@@ -118,7 +118,7 @@ async def deny(
 async def _decide(
     terminal: Terminal, hold_id: str, token_file: Path | None, *, approve: bool, reason: str
 ) -> Exit:
-    secret = _token(token_file)
+    secret = token_of(token_file)
     known = house.policies(terminal.settings)
 
     def person(name: str, database: str) -> Person | None:
@@ -126,7 +126,7 @@ async def _decide(
         return Person(approver.name, approver.groups) if approver else None
 
     async with house.store_to_write(terminal, create=False) as store:
-        name = await _signed_in(store, secret)
+        name = await signed_in(store, secret)
         hold = await find(store, hold_id, pending_first=True)
         desk = Desk(store, person)
         word = await desk.vote(
@@ -152,7 +152,8 @@ def _standing(hold: Hold, name: str, *, approve: bool) -> str:
     return f"{name} approves: {given} of {hold.quorum} that are needed"
 
 
-async def _signed_in(store: Store, secret: str) -> str:
+async def signed_in(store: Store, secret: str) -> str:
+    """Whose token this is; a wrong one is recorded. Raises Declined."""
     name = await store.person_by_token(credentials.token_hash(secret)) if len(secret) <= MAX_TOKEN else None
     if name is None:
         why = "the token belongs to no person"
@@ -169,7 +170,8 @@ async def _signed_in(store: Store, secret: str) -> str:
     return name
 
 
-def _token(path: Path | None) -> str:
+def token_of(path: Path | None) -> str:
+    """The token in the file, or in the environment. Raises Usage."""
     if path is None:
         secret = os.environ.get(TOKEN, "")
         if not secret.strip():

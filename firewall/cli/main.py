@@ -14,7 +14,20 @@ from rich.text import Text
 from typer.exceptions import TyperException
 
 from firewall.channels import visible
-from firewall.cli import agents, audit, catalog, demo, explain, holds, init, logs, people, policy, serve
+from firewall.cli import (
+    agents,
+    audit,
+    catalog,
+    demo,
+    explain,
+    holds,
+    init,
+    labels,
+    logs,
+    people,
+    policy,
+    serve,
+)
 from firewall.cli.command import MARKUP, Common, Config, Json
 from firewall.cli.exits import MEANINGS, Exit, code
 from firewall.errors import FirewallError
@@ -34,7 +47,7 @@ app = typer.Typer(
     rich_markup_mode=MARKUP,
     pretty_exceptions_enable=False,
 )
-for part in (init, serve, agents, people, holds, audit, policy, explain, catalog, demo):
+for part in (init, serve, agents, people, holds, audit, policy, explain, labels, catalog, demo):
     app.add_typer(part.app)
 
 
