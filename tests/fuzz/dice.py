@@ -40,15 +40,15 @@ class Dice:
         return self.take(self.left)
 
 
-def chunks(data: bytes, pattern: int) -> Iterator[bytes]:
-    """The data cut in a way of its own for each pattern: 0 is whole, 1 byte by byte."""
+def chunks(data: bytes, pattern: int, *, scale: int = 1) -> Iterator[bytes]:
+    """The data cut in a way of its own for each pattern: 0 is whole, 1 in pieces of `scale` bytes."""
     if pattern == 0:
         yield data
         return
     sizes = _sizes(pattern)
     at = turn = 0
     while at < len(data):
-        size = sizes[turn % len(sizes)]
+        size = sizes[turn % len(sizes)] * scale
         yield data[at : at + size]
         at += size
         turn += 1

@@ -264,9 +264,9 @@ class World:
         commands = event(self.machine)
         if self.twin is not None:
             feed = getattr(self.twin, method) if method else None
-            pieces = (
-                [c for piece in chunks(data, self.cut) for c in feed(piece)] if feed else event(self.twin)
-            )
+            # long data in longer pieces: it is the number of steps that costs time
+            cut = chunks(data, self.cut, scale=1 + len(data) // 64)
+            pieces = [c for piece in cut for c in feed(piece)] if feed else event(self.twin)
             # INVARIANT: 2. any chunking of the input gives the same commands
             assert _joined(pieces) == _joined(commands)
             assert self.twin.wants_frontend == self.machine.wants_frontend
