@@ -131,6 +131,7 @@ class App:
                 max_connections=self.settings.max_connections,
                 login_timeout=self.settings.login_timeout,
                 agent_connections=self.settings.max_connections_per_agent,
+                standing_releases=self.settings.standing_releases,
                 idle_timeout=self.settings.idle_timeout,
             )
         )

@@ -91,6 +91,7 @@ class Settings(_Model):
     """The settings file. `origin` names this log; `key` is its Ed25519 signing key, made on first use.
 
     max_connections_per_agent: as many as there are in all, if None. idle_timeout: seconds; 0 is for ever.
+    standing_releases: what a rule allows is released once, durably, for a minute of runs in its session.
     """
 
     listen: Listen = Listen()
@@ -104,6 +105,7 @@ class Settings(_Model):
     analysis_workers: Annotated[int, Field(ge=1, le=64)] = 2
     max_connections: Annotated[int, Field(ge=1)] = 500
     max_connections_per_agent: Annotated[int, Field(ge=1)] | None = None
+    standing_releases: bool = False
     login_timeout: Annotated[int, Field(ge=1, le=600)] = 30
     idle_timeout: Annotated[int, Field(ge=0)] = 0
 

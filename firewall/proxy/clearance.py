@@ -56,6 +56,7 @@ class Clearance:
         self._withdrawn: dict[int, str] = {}
         self._asked: set[int] = set()
         self._standing = Standing(guarded.gate, behind)
+        self._may_stand = house.standing_releases
 
     def statement(self, ticket: int) -> str:
         """The id under which everything about one statement is recorded."""
@@ -92,7 +93,7 @@ class Clearance:
         digest = self._digest(judgement, acts)
         if not verdict.enforced or verdict.action is Action.ALLOW:
             leave = f"rule {verdict.rule}" if verdict.enforced else "observe mode"
-            stands = Standing.may(judgement, acts)
+            stands = self._may_stand and Standing.may(judgement, acts)
             await self._guarded.gate.releasing(judgement, self.session, statement)
             await self._log.append([record, self._release(ticket, digest, leave, acts, standing=stands)])
             if stands:

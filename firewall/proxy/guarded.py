@@ -50,6 +50,7 @@ class Entrance:
     binding: channel binding data of our certificate, where it has any. url: where people decide.
     origin: the name of this firewall's log. mock_secret: makes unknown agents look like known ones.
     agent_connections: of one agent; without bound, if None. idle_timeout: seconds; 0 is for ever.
+    standing_releases: whether a rule's release may stand (`proxy.standing`) or each run has its own.
     """
 
     listen: config.Listen
@@ -66,3 +67,4 @@ class Entrance:
     login_timeout: float = 30.0
     agent_connections: int | None = None
     idle_timeout: float = 0
+    standing_releases: bool = False

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+import pytest_asyncio
 from house import open_house, policy_text
 
 from firewall import policy
 from firewall.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
     from house import House
@@ -43,7 +44,29 @@ async def _newest(house: House) -> str:
     return str([r for r in await house.records("session") if r["event"] == "opened"][-1]["session"])
 
 
-async def test_runs_of_one_text_are_one_release_and_every_value(house: House) -> None:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def standing_house(
+    postgres: EmbeddedPostgres, shop: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[House]:
+    """A firewall whose operator has chosen that releases may stand."""
+    folder = tmp_path_factory.mktemp("standing-house")
+    async with open_house(postgres, shop, folder, standing_releases=True) as opened:
+        yield opened
+
+
+async def test_each_run_has_a_release_of_its_own_unless_settings_say_otherwise(house: House) -> None:
+    async with await psycopg.AsyncConnection.connect(house.dsn(), autocommit=True) as connection:
+        session = await _newest(house)
+        for number in range(1, 4):
+            await _ask(connection, number)
+    told = await _closed(house, session)
+    releases = [r for r in told if r["kind"] == "release" and r["parameters"]]
+    assert [(r["parameters"], r["standing"]) for r in releases] == [([str(n)], False) for n in range(1, 4)]
+    assert not [r for r in told if r["kind"] == "runs"]
+
+
+async def test_runs_of_one_text_are_one_release_and_every_value(standing_house: House) -> None:
+    house = standing_house
     async with await psycopg.AsyncConnection.connect(house.dsn(), autocommit=True) as connection:
         session = await _newest(house)
         for number in range(1, 8):
@@ -65,7 +88,8 @@ async def test_runs_of_one_text_are_one_release_and_every_value(house: House) ->
     assert told[-1]["kind"] == "session", "nothing is written of a session after its end"
 
 
-async def test_what_a_person_decides_never_stands(house: House) -> None:
+async def test_what_a_person_decides_never_stands(standing_house: House) -> None:
+    house = standing_house
     async with await psycopg.AsyncConnection.connect(house.dsn(), autocommit=True) as connection:
         session = await _newest(house)
         for _ in range(2):
@@ -84,7 +108,7 @@ async def test_it_stands_no_longer_than_what_it_rests_on(
 ) -> None:
     if change == "time":
         monkeypatch.setattr("firewall.proxy.clearance.STANDS_SECONDS", 0.0)
-    async with open_house(postgres, shop, tmp_path) as house:
+    async with open_house(postgres, shop, tmp_path, standing_releases=True) as house:
         gate = house.app.gates["shop"]
         async with await psycopg.AsyncConnection.connect(house.dsn(), autocommit=True) as connection:
             session = await _newest(house)
@@ -110,7 +134,7 @@ async def test_nothing_passes_while_the_log_cannot_be_written(
     postgres: EmbeddedPostgres, shop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # INVARIANT: 5. no release without a durable record: a disk that fills up ends standing releases as well
-    async with open_house(postgres, shop, tmp_path) as house:
+    async with open_house(postgres, shop, tmp_path, standing_releases=True) as house:
         store = house.app.store
         write = store._writer.write
         broken = False
