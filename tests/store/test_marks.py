@@ -101,6 +101,7 @@ async def test_a_store_of_the_first_version_is_brought_up_to_date(store: Store, 
         for statement in (
             "DROP TABLE marks",
             "DROP TABLE mark_changes",
+            "ALTER TABLE agents DROP COLUMN certificate",
             "UPDATE alembic_version SET version_num = '0001'",
         ):
             connection.exec_driver_sql(statement)
