@@ -71,8 +71,7 @@ def _weigh(targets: list[stage.Target], report: Report, effort: Effort, only: li
     for name, (measure, where) in WEIGHED.items():
         for target in targets:
             if name in only and target.name in where:
-                for found in measure(target, effort):
-                    report.add(found[0], target.name, *found[1:])
+                _take(report, target, partial(measure, effort=effort))
 
 
 def _round(targets: list[stage.Target], report: Report, effort: Effort, options: argparse.Namespace) -> None:
@@ -95,8 +94,18 @@ def _round(targets: list[stage.Target], report: Report, effort: Effort, options:
     ]
     for run in runs:
         for target in targets:
-            for found in run(target):
-                report.add(found[0], target.name, *found[1:])
+            _take(report, target, run)
+
+
+def _take(
+    report: Report, target: stage.Target, run: Callable[[stage.Target], Iterator[tuple[str, str, float]]]
+) -> None:
+    """One failure (a target that is too slow, or breaks) costs one sample, and is told."""
+    try:
+        for measure, unit, value in run(target):
+            report.add(measure, target.name, unit, value)
+    except (RuntimeError, OSError) as error:
+        print(f"{target.name}: a sample is missing: {error}", flush=True)
 
 
 def _options(argv: list[str], *, quick: bool) -> argparse.Namespace:

@@ -31,6 +31,7 @@ ONE_TEXT = "SELECT balance FROM items WHERE id = 4711;\n"
 HELD = "DELETE FROM items WHERE id = -1"
 WIDE = "SELECT repeat('x', 1000) FROM lines a, generate_series(1, {times})"
 LOGINS_AT_ONCE = 8
+LOGINS_IN_A_SECOND = 16  # of the slowest target on a busy machine
 WARM = 10  # sessions that are there before those that are weighed
 
 
@@ -57,7 +58,9 @@ def statements(target: Target, mode: str, clients: int, effort: Effort) -> Itera
     protocol = "simple" if mode == "one-text" else mode
     logged = clients == 1
     with tempfile.TemporaryDirectory() as scratch:
-        args = ["-M", protocol, "-c", str(clients), "-j", "1", *effort.limit(effort.seconds)]
+        # logging in is part of the time, and dear
+        seconds = effort.seconds + clients // LOGINS_IN_A_SECOND
+        args = ["-M", protocol, "-c", str(clients), "-j", "1", *effort.limit(seconds)]
         if logged:
             args += ["-l", f"--log-prefix={scratch}/log"]
         tps = pgbench(target.address, script, args)
