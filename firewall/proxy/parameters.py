@@ -27,6 +27,12 @@ HARMLESS = frozenset(
         *("xmloption", "default_statistics_target", "plan_cache_mode", "transaction_timeout"),
     }
 )
+# Settings that move the lexer's corners; saying that they stay where they are moves nothing (manual 19.13.1).
+AS_THEY_ARE = {
+    "standard_conforming_strings": frozenset({"on", "true", "yes", "1"}),
+    "escape_string_warning": frozenset({"on", "off", "true", "false", "yes", "no", "1", "0"}),
+    "backslash_quote": frozenset({"safe_encoding"}),
+}
 # Said of the connection, not settings.
 CONNECTION = frozenset({"user", "database", "replication", "options"})
 # Schemas that are another one in each session.
@@ -52,7 +58,7 @@ def for_upstream(startup: StartupMessage) -> dict[str, str]:
     options = startup.get("options")
     for name, value in [*(wire.parse_options(options) if options else ()), *pairs]:
         lowered = name.lower()
-        if lowered not in HARMLESS:
+        if lowered not in HARMLESS and value.lower() not in AS_THEY_ARE.get(lowered, ()):
             raise ProtocolViolation(
                 f"the startup parameter `{name}` may not be set through query-firewall",
                 sqlstate="42501",

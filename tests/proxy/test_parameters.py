@@ -45,6 +45,11 @@ def test_the_rest_is_refused_by_name(pair: tuple[str, str]) -> None:
     assert raised.value.sqlstate == "42501"
 
 
+def test_saying_that_the_lexer_is_as_it_is_passes() -> None:
+    found = settings(("options", "-c standard_conforming_strings=ON"), ("backslash_quote", "safe_encoding"))
+    assert found == {"standard_conforming_strings": "ON", "backslash_quote": "safe_encoding"}
+
+
 @pytest.mark.parametrize("switch", ["-e", "-d 5", "-c", "-c role", "postgres"])
 def test_other_switches_are_refused(switch: str) -> None:
     with pytest.raises(ProtocolViolation) as raised:
