@@ -43,7 +43,14 @@ async def run(plan: Plan, folder: Path) -> AsyncIterator[Result | int]:
     """First how many results there will be, as far as known, then the results; the number may grow."""
     chosen = [suite for suite in plan.suites if plan.wants(suite.name)] if "suite" in plan.parts else []
     programs = [name for name in drivers.NAMES if plan.wants(name)] if "driver" in plan.parts else []
-    databases = [bench.DATABASE, drivers.DATABASE, regress.DATABASE, *(suite.database for suite in chosen)]
+    # drivers that are told no database take the one that is called like the user
+    databases = [
+        "postgres",
+        bench.DATABASE,
+        drivers.DATABASE,
+        regress.DATABASE,
+        *(suite.database for suite in chosen),
+    ]
     async with open_pair(folder, databases) as pair:
         yield len(programs) + len(chosen)
         if "pgbench" in plan.parts and plan.wants("pgbench"):

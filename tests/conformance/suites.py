@@ -65,14 +65,14 @@ SUITES = (
     Suite(
         "asyncpg",
         ("asyncpg", "0.32.0"),
-        ("asyncpg==0.32.0", "uvloop"),
+        ("asyncpg==0.32.0", "uvloop", "distro"),
         ("tests",),
         ("tests", "--ignore=tests/test__sourcecode.py", "--ignore=tests/test_subinterpreters.py"),
     ),
     Suite(
         "pg8000",
         ("pg8000", "1.31.6"),
-        ("pg8000==1.31.6", "pytz", "pytest-benchmark"),
+        ("pg8000==1.31.6", "pytz", "pytest-benchmark", "pytest-mock"),
         ("test",),
         # what is in auth/ needs a server that is configured for each of its files
         (
