@@ -1,6 +1,7 @@
 """Holds, votes and quorum as a state machine. Pure: the desk carries out, the store keeps."""
 
-from firewall.approval.digest import Circumstances, Digester, Execution, digest
+from firewall.approval.digest import Circumstances, Execution, digest, digester
+from firewall.approval.encoding import Digester
 from firewall.approval.hold import Counted, Hold, Person, Refused, State, Vote, cast
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "Vote",
     "cast",
     "digest",
+    "digester",
 ]

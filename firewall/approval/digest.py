@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from firewall.approval import encoding
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from hashlib import _Hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,58 +34,26 @@ class Execution:
     types: tuple[int, ...] = ()
 
 
-class Digester:
+def digester(sql: str, circumstances: Circumstances) -> encoding.Digester:
     """Digests of executions of one text under the same circumstances, at the price of the values alone."""
-
-    def __init__(self, sql: str, circumstances: Circumstances) -> None:
-        self._begun = _circumstances(circumstances)
-        _text(self._begun, sql)
-
-    def digest(
-        self, parameters: tuple[bytes | None, ...], formats: tuple[int, ...], types: tuple[int, ...]
-    ) -> str:
-        """What `digest` gives for this one execution."""
-        hashed = self._begun.copy()
-        _values(hashed, parameters, formats, types)
-        return hashed.hexdigest()
+    return encoding.Digester(_circumstances(circumstances) + encoding.text(sql))
 
 
 def digest(executions: Iterable[Execution], circumstances: Circumstances) -> str:
     """Hex SHA-256 over a length-prefixed encoding, so that no two acts have the same input."""
-    hashed = _circumstances(circumstances)
+    hashed = sha256(_circumstances(circumstances))
     for execution in executions:
-        _text(hashed, execution.sql)
-        _values(hashed, execution.parameters, execution.formats, execution.types)
+        hashed.update(encoding.text(execution.sql))
+        hashed.update(encoding.values(execution.parameters, execution.formats, execution.types))
     return hashed.hexdigest()
 
 
-def _circumstances(c: Circumstances) -> _Hash:
-    hashed = sha256(b"query-firewall/digest/1\n")
-    for value in (c.agent, c.database, c.role, c.revision, c.catalog):
-        _text(hashed, value)
+def _circumstances(c: Circumstances) -> bytes:
+    parts = [b"query-firewall/digest/1\n"]
+    parts += [encoding.text(value) for value in (c.agent, c.database, c.role, c.revision, c.catalog)]
     if c.search_path is None:
-        hashed.update(_field(None))
+        parts.append(encoding.field(None))
     else:
-        hashed.update(_numbers((len(c.search_path),)))
-        for schema in c.search_path:
-            _text(hashed, schema)
-    return hashed
-
-
-def _values(
-    hashed: _Hash, parameters: tuple[bytes | None, ...], formats: tuple[int, ...], types: tuple[int, ...]
-) -> None:
-    parts = [_numbers((len(parameters),)), *map(_field, parameters), _numbers(formats), _numbers(types)]
-    hashed.update(b"".join(parts))
-
-
-def _text(hashed: _Hash, value: str) -> None:
-    hashed.update(_field(value.encode(errors="surrogatepass")))
-
-
-def _field(value: bytes | None) -> bytes:
-    return b"N" if value is None else b"V%d:" % len(value) + value
-
-
-def _numbers(values: tuple[int, ...]) -> bytes:
-    return _field(",".join(map(str, values)).encode())
+        parts.append(encoding.numbers((len(c.search_path),)))
+        parts += [encoding.text(schema) for schema in c.search_path]
+    return b"".join(parts)

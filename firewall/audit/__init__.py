@@ -1,5 +1,6 @@
 """The log as mathematics: records, canonical bytes, Merkle tree, checkpoints, verification. Pure."""
 
+from firewall.audit import runs
 from firewall.audit.canonical import canonical, decode, encode
 from firewall.audit.keys import NoteError, SigningKey, UnknownSignerError, VerifyingKey
 from firewall.audit.merkle import Frontier, leaf_hash
@@ -26,6 +27,7 @@ from firewall.audit.records import (
     SignIn,
     Vote,
 )
+from firewall.audit.runs import Written
 from firewall.audit.verify import (
     PROGRESS_EVERY,
     Finding,
@@ -73,11 +75,13 @@ __all__ = [
     "Verification",
     "VerifyingKey",
     "Vote",
+    "Written",
     "canonical",
     "decode",
     "encode",
     "leaf_hash",
     "open_checkpoint",
+    "runs",
     "sign_checkpoint",
     "verify",
 ]

@@ -10,34 +10,36 @@ for a commit of their own again, and if that fails nothing passes. A crash can l
 from __future__ import annotations
 
 import asyncio
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
-from firewall import audit, clock, ids
+from firewall import clock, ids
+from firewall.audit import runs as audit_runs
 from firewall.errors import StoreError
-from firewall.proxy import telling
+from firewall.proxy import telling, text
+from firewall.session import Act
+from firewall.wire.body import Body
+from firewall.wire.framing import HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
+    from firewall import audit
     from firewall.proxy.guarded import Log
     from firewall.proxy.standing import Leave
-    from firewall.session import Act, Done
-
-    # released: what is run; ended: what came of it and after how many microseconds
-    Event = tuple[Leave, datetime, int, Act] | tuple[Leave, datetime, int, Done, int]
+    from firewall.session import Done
 
 # Unwritten runs and ends of all sessions together.
-MAX_UNWRITTEN = 1000
+MAX_UNWRITTEN = 10_000
 # The oldest of them, in seconds; far above what a commit takes on a disk that works.
 MAX_AGE = 0.25
 # What bound values may take in memory until they are written.
 MAX_BYTES = 16 * 1024 * 1024
 # So much is worth a commit at once; less waits for so long, to share one.
-ENOUGH = 400
+ENOUGH = 2000
 LINGER = 0.08
 # After a failure.
 RETRY = 0.25
@@ -45,16 +47,69 @@ RETRY = 0.25
 log = structlog.get_logger(__name__)
 
 
+class Run:
+    """One run: by whose leave, which of its session, when (nanoseconds since 1970), and what it ran.
+
+    asked: an Act, or the Bind message as its bytes (none for a Query) with the parameters' types beside it;
+    it is taken apart when it is written down. Once it is answered, `ended`, tag, size and error say how.
+    """
+
+    __slots__ = ("asked", "at", "ended", "leave", "message", "number", "size", "sqlstate", "tag", "types")
+
+    def __init__(
+        self, leave: Leave, number: int, at: int, asked: Act | bytes, types: tuple[int, ...] = ()
+    ) -> None:
+        self.leave = leave
+        self.number = number
+        self.at = at
+        self.asked = asked
+        self.types = types
+        self.ended = 0
+        self.tag: str | bytes = ""
+        self.size = 0
+        self.sqlstate = ""
+        self.message = ""
+
+    def answered(self, done: Done) -> None:
+        """Postgres has said what came of it."""
+        self.ended = time.time_ns()
+        self.tag = "; ".join(done.tags)
+        self.size = done.size
+        self.sqlstate, self.message = done.sqlstate, done.message
+
+    def bound(self) -> tuple[tuple[bytes | None, ...], tuple[int, ...], tuple[int, ...]]:
+        """Parameters, formats and types, as `Act` has them."""
+        asked = self.asked
+        if isinstance(asked, Act):
+            return asked.parameters, asked.formats, asked.types
+        if not asked:
+            return (), (), ()
+        read = Body(asked[HEADER:], "Bind")
+        read.string()
+        read.string()
+        formats = read.uint16s()
+        return read.values(), formats, self.types
+
+    @property
+    def weight(self) -> int:
+        """Bytes that it keeps in memory, roughly: its values."""
+        if isinstance(self.asked, bytes):
+            return len(self.asked)
+        return sum(map(len, filter(None, self.asked.parameters)))
+
+
 class Behind:
-    """All sessions' runs. A `Leave` says of each under which standing release it went."""
+    """All sessions' runs."""
 
     # INVARIANT: 5. no release without a durable record: that of the standing release; and runs outpace the
     # log by no more than these bounds, and not at all once it has failed
 
     def __init__(self, ledger: Log) -> None:
         self._log = ledger
-        self._waiting: list[Event] = []
-        self._writing: list[Event] = []
+        # not yet taken to be written: an end never comes into the log before its run
+        self._released: list[Run] = []
+        self._ended: list[Run] = []
+        self._writing = 0
         self._oldest = 0.0
         self._size = 0
         self._failure: StoreError | None = None
@@ -70,19 +125,23 @@ class Behind:
             return True
         return (
             self._failure is None
-            and len(self._waiting) + len(self._writing) < MAX_UNWRITTEN
+            and len(self._released) + len(self._ended) + self._writing < MAX_UNWRITTEN
             and self._size < MAX_BYTES
-            and asyncio.get_running_loop().time() - self._oldest < MAX_AGE
+            and time.monotonic() - self._oldest < MAX_AGE
         )
 
-    def released(self, leave: Leave, number: int, act: Act) -> None:
-        """A run is about to be sent."""
-        self._size += sum(map(len, filter(None, act.parameters)))
-        self._add((leave, clock.now(), number, act))
+    def released(self, run: Run) -> None:
+        """It is about to be sent."""
+        self._size += run.weight
+        self._released.append(run)
+        if self._task is None or len(self._released) == ENOUGH:
+            self._stir()
 
-    def ended(self, leave: Leave, number: int, done: Done, micros: int) -> None:
-        """A run has been answered."""
-        self._add((leave, clock.now(), number, done, micros))
+    def ended(self, run: Run) -> None:
+        """It has been answered, and says so itself."""
+        self._ended.append(run)
+        if self._task is None:
+            self._stir()
 
     async def written(self) -> None:
         """Return when all that was added is durable. Raises StoreError."""
@@ -97,61 +156,61 @@ class Behind:
         try:
             await self.written()
         except StoreError as error:
-            log.error("runs are not in the log", unwritten=len(self._waiting), error=error.message)  # noqa: TRY400 — no traceback reaches a person
+            unwritten = len(self._released) + len(self._ended)
+            log.error("runs are not in the log", unwritten=unwritten, error=error.message)  # noqa: TRY400 — no traceback reaches a person
         if self._task is not None:
             self._task.cancel()
 
-    def _add(self, event: Event) -> None:
-        self._waiting.append(event)
-        if self._task is None:
-            loop = asyncio.get_running_loop()
-            self._oldest = loop.time()
-            self._round = loop.create_future()
-            self._task = loop.create_task(self._write(), name="runs to the log")
-        elif len(self._waiting) >= ENOUGH:
+    def _stir(self) -> None:
+        if self._task is not None:
             self._hurry.set()
+            return
+        loop = asyncio.get_running_loop()
+        self._oldest = time.monotonic()
+        self._round = loop.create_future()
+        self._task = loop.create_task(self._write(), name="runs to the log")
 
     async def _write(self) -> None:
         """As long as anything is unwritten."""
         loop = asyncio.get_running_loop()
-        while self._waiting:
-            if len(self._waiting) < ENOUGH or self._failure is not None:
+        while self._released or self._ended:
+            if len(self._released) < ENOUGH or self._failure is not None:
                 late = loop.call_later(LINGER if self._failure is None else RETRY, self._hurry.set)
                 await self._hurry.wait()
                 late.cancel()
             self._hurry.clear()
-            taken = loop.time()
-            batch = self._writing = self._waiting
-            self._waiting = []
+            taken = time.monotonic()
+            released, ended = self._released, self._ended
+            self._released, self._ended = [], []
+            self._writing = len(released) + len(ended)
             size = self._size
             try:
-                await self._log.append_made(partial(records, batch))
+                await self._log.append_made(partial(records, released, ended))
             except StoreError as error:
                 if self._failure is None:
-                    log.warning("runs cannot be written", unwritten=len(batch), error=error.message)
+                    log.warning("runs cannot be written", unwritten=self._writing, error=error.message)
                 self._failure = error
-                self._waiting = batch + self._waiting
+                self._released, self._ended = released + self._released, ended + self._ended
             else:
                 self._failure = None
                 self._size -= size
                 self._oldest = taken  # nothing that has come since is older
-            self._writing = []
+            self._writing = 0
             done, self._round = self._round, loop.create_future()
             done.set_result(None)
         self._task = None
 
 
-def records(batch: Sequence[Event]) -> list[audit.Record]:
-    """One record for each standing release, oldest first."""
-    leaves: dict[Leave, tuple[list[audit.Run], list[audit.End]]] = {}
-    for event in batch:
-        runs, ends = leaves.setdefault(event[0], ([], []))
-        if len(event) == 4:
-            runs.append(_run(*event))
-        else:
-            ends.append(_end(*event))
+def records(released: Sequence[Run], ended: Sequence[Run]) -> list[audit.Written]:
+    """One `Runs` record for each standing release, oldest first."""
+    stamps = clock.Stamps()
+    leaves: dict[Leave, tuple[list[str], list[str]]] = {}
+    for run in released:
+        leaves.setdefault(run.leave, ([], []))[0].append(_run(run, stamps))
+    for run in ended:
+        leaves.setdefault(run.leave, ([], []))[1].append(_end(run, stamps))
     return [
-        audit.Runs.model_construct(
+        audit_runs.runs(
             id=ids.record_id(),
             at=clock.stamp(clock.now()),
             session=leave.session,
@@ -164,24 +223,25 @@ def records(batch: Sequence[Event]) -> list[audit.Record]:
     ]
 
 
-def _run(leave: Leave, at: datetime, number: int, act: Act) -> audit.Run:
-    return audit.Run(
-        number=number,
-        at=clock.stamp(at),
-        digest=leave.digester.digest(act.parameters, act.formats, act.types),
-        parameters=telling.values(act, longest=telling.LONGEST_LOGGED_VALUE),
+def _run(run: Run, stamps: clock.Stamps) -> str:
+    parameters, formats, types = run.bound()
+    return audit_runs.run(
+        run.number,
+        stamps.stamp(run.at),
+        run.leave.digester.digest(parameters, formats, types),
+        text.shown(parameters, formats, types, telling.LONGEST_LOGGED_VALUE),
     )
 
 
-def _end(leave: Leave, at: datetime, number: int, done: Done, micros: int) -> audit.End:
-    del leave
-    return audit.End(
-        number=number,
-        at=clock.stamp(at),
-        tag=telling.printable("; ".join(done.tags)),
-        rows=telling.rows_of(done.tags),
-        bytes=done.size,
-        micros=micros,
-        sqlstate=done.sqlstate,
-        message=telling.printable(done.message),
+def _end(run: Run, stamps: clock.Stamps) -> str:
+    tag = run.tag if isinstance(run.tag, str) else run.tag[:-1].decode(errors="backslashreplace")
+    return audit_runs.end(
+        run.number,
+        stamps.stamp(run.ended),
+        tag=text.printable(tag),
+        rows=telling.rows_of(tag.split("; ")),
+        size=run.size,
+        micros=max(0, run.ended - run.at) // 1000,
+        sqlstate=run.sqlstate,
+        message=text.printable(run.message),
     )

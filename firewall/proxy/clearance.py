@@ -16,7 +16,7 @@ from firewall import approval, audit, clock, ids
 from firewall.approval import State
 from firewall.errors import StoreError
 from firewall.policy import Action
-from firewall.proxy import telling
+from firewall.proxy import telling, text
 from firewall.proxy.standing import STANDS_SECONDS, Leave, Standing
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Clearance:
         self._holds: dict[int, str] = {}
         self._withdrawn: dict[int, str] = {}
         self._asked: set[int] = set()
-        self._standing = Standing(guarded.gate, behind)
+        self.standing = Standing(guarded.gate, behind)
         self._may_stand = house.standing_releases
 
     def statement(self, ticket: int) -> str:
@@ -110,19 +110,19 @@ class Clearance:
         await self._log.append([record])
         return await self._wait(ticket, judgement, acts, digest, tell)
 
-    def at_once(self, ticket: int, judgement: Judgement, acts: Sequence[Act]) -> bool:
-        """Leave without waiting: a standing release covers it. If not, `ask`."""
-        return self._standing.run(ticket, judgement, acts)
+    def at_once(self, ticket: int, judgement: Judgement, acts: Sequence[Act]) -> Leave | None:
+        """Leave without waiting: the standing release that covers it. If there is none, `ask`."""
+        return self.standing.run(ticket, judgement, acts)
 
     def noted(self, done: Done) -> bool:
         """What came of a run that went at once is taken down; of others not: `note` them."""
-        return self._standing.ended(done)
+        return self.standing.ended(done)
 
     def _give_standing(self, statement: str, judgement: Judgement) -> None:
         until = time.monotonic() + STANDS_SECONDS
-        digester = approval.Digester(judgement.sql, self._circumstances(judgement))
+        digester = approval.digester(judgement.sql, self._circumstances(judgement))
         leave = Leave(self.session, statement, self.subject.agent, judgement, digester, until)
-        self._standing.give(leave)
+        self.standing.give(leave)
 
     async def withdraw(self, ticket: int, why: str) -> None:
         """The client cancelled or went away while `ask` waits."""
@@ -155,7 +155,7 @@ class Clearance:
             **telling.correlation(self.session, statement, hold),
             agent=self.subject.agent,
             sqlstate=refusal.sqlstate,
-            message=telling.printable(refusal.message),
+            message=text.printable(refusal.message),
         )
 
     async def _wait(
@@ -225,7 +225,7 @@ class Clearance:
             parameters=[
                 value
                 for act in acts
-                for value in telling.values(act, longest=None if hold else telling.LONGEST_LOGGED_VALUE)
+                for value in text.values(act, longest=None if hold else telling.LONGEST_LOGGED_VALUE)
             ],
             standing=standing,
         )
@@ -268,8 +268,8 @@ class Clearance:
             database=self.subject.database,
             environment=self.subject.environment,
             role=judgement.role,
-            sql=telling.printable(judgement.sql),
-            parameters=tuple(value for act in acts for value in telling.values(act)),
+            sql=text.printable(judgement.sql),
+            parameters=tuple(value for act in acts for value in text.values(act)),
             rule=verdict.rule,
             reasons=tuple(telling.reasons(judgement, deciding=True)),
             effects=telling.effects(judgement),

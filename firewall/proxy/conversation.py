@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, assert_never
 
 import structlog
 
-from firewall import audit, session, sql
+from firewall import session, sql
 from firewall.errors import CatalogError, FirewallError, StoreError
 from firewall.proxy import telling, upstream
+from firewall.proxy.behind import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from firewall.proxy.clearance import Clearance
     from firewall.proxy.guarded import Guarded, Log
     from firewall.proxy.link import Link
+    from firewall.proxy.standing import Leave
     from firewall.proxy.upstream import Upstream
 
 log = structlog.get_logger(__name__)
@@ -53,6 +55,7 @@ class Conversation:
         self._front = front
         self._back = back
         self._machine = machine
+        self._lane = machine.lane
         self._guarded = guarded
         self._clearance = clearance
         self._log = ledger
@@ -76,8 +79,8 @@ class Conversation:
         back.on_lost = lambda: self._event(machine.backend_lost)
         self._front.on_pressure = self._pressure_of_front
         back.on_pressure = self._pressure_of_back
-        back.stream_to(lambda data: self._event(lambda: machine.receive_backend(data)))
-        self._front.stream_to(lambda data: self._event(lambda: machine.receive_frontend(data)))
+        back.stream_to(self._from_back)
+        self._front.stream_to(self._from_front)
         if self._front.lost:
             self._event(machine.frontend_lost)
         if back.lost:
@@ -106,6 +109,30 @@ class Conversation:
     def time_out(self) -> None:
         """It has been quiet for too long; whether it is idle the session knows."""
         self._event(self._machine.time_out)
+
+    # --- bytes
+
+    def _from_front(self, data: bytes) -> None:
+        lane = self._lane
+        leave: Leave | None = lane.look(data)  # type: ignore[assignment]  # what `cleared` was told
+        if leave is None:
+            self._event(lambda: self._machine.receive_frontend(data))
+        elif self._clearance.standing.lets(leave):
+            run = Run(leave, lane.enter(), time.time_ns(), lane.bind, lane.types)
+            self._clearance.standing.runs(run)
+            self._stirred = True
+            self._back.link.write(data)
+        else:
+            lane.forget()
+            self._event(lambda: self._machine.receive_frontend(data))
+
+    def _from_back(self, data: bytes) -> None:
+        lane = self._lane
+        if lane.leaves(data):
+            self._front.write(data)
+            self._clearance.standing.passed(lane.number, lane.tag, lane.size)
+        else:
+            self._event(lambda: self._machine.receive_backend(data))
 
     # --- commands
 
@@ -218,8 +245,9 @@ class Conversation:
 
     def _clear(self, command: session.Clear) -> None:
         judgement: Judgement = command.ruling.judgement  # type: ignore[assignment]  # it came from `ruling`
-        if self._clearance.at_once(command.ticket, judgement, command.acts):
-            self._event(lambda: self._machine.cleared(command.ticket))
+        leave = self._clearance.at_once(command.ticket, judgement, command.acts)
+        if leave is not None:
+            self._event(lambda: self._machine.cleared(command.ticket, leave))
         else:
             self._spawn(self._ask(command, judgement))
 
@@ -236,7 +264,8 @@ class Conversation:
             refusal = telling.not_recorded(error.message)
         if refusal is None:
             self._released_at[command.ticket] = time.monotonic()
-            self._event(lambda: self._machine.cleared(command.ticket))
+            leave = self._clearance.standing.of(judgement)
+            self._event(lambda: self._machine.cleared(command.ticket, leave))
         else:
             self._event(lambda: self._machine.refused(command.ticket, refusal))
 
@@ -296,17 +325,8 @@ class Conversation:
     def _close(self, why: str, *, fault: bool) -> None:
         self._why = why
         if fault:
-            self._spawn(
-                self._log.append(
-                    [
-                        audit.Fault(
-                            **telling.correlation(self._clearance.session),
-                            where="session",
-                            error=telling.printable(why),
-                        )
-                    ]
-                )
-            )
+            record = telling.fault_record(self._clearance.session, "session", why)
+            self._spawn(self._log.append([record]))
         self._front.close()
         self._back.link.close()
         self._closed.set()

@@ -13,7 +13,7 @@ import structlog
 
 from firewall import audit
 from firewall.errors import StoreError
-from firewall.proxy import telling
+from firewall.proxy import telling, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,7 @@ class Door:
             agent="",
             database="",
             address=address,
-            why=telling.printable(why),
+            why=text.printable(why),
         )
         try:
             await self._log.append([record])

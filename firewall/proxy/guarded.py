@@ -22,7 +22,7 @@ class Log(Protocol):
 
     async def append(self, records: Sequence[audit.Record]) -> None: ...
 
-    async def append_made(self, make: Callable[[], Sequence[audit.Record]]) -> None:
+    async def append_made(self, make: Callable[[], Sequence[audit.Record | audit.Written]]) -> None:
         """The same of what `make` gives; it is called off the event loop, and again if it is tried again."""
         ...
 

@@ -32,8 +32,10 @@ class Keepalive(NamedTuple):
     probes: int = 6
 
 
-class Link(asyncio.Protocol):
-    """Callbacks are set once the login is over; before that `on_data` is None and `read` is used.
+class Link:
+    """An asyncio.Protocol in all but name (`maker`), which lets it be compiled.
+
+    Callbacks are set once the login is over; before that `on_data` is None and `read` is used.
 
     on_lost: called once, when the other side has gone or `close` has finished.
     on_ended: called when the peer has closed its half of a plain connection; where it is None, that is lost.
@@ -238,6 +240,13 @@ class Link(asyncio.Protocol):
         self._shake_failed("the peer closed the connection during the TLS handshake")
         if self.on_lost:
             self.on_lost()
+
+
+def maker(
+    on_made: Callable[[Link], None] | None = None, keepalive: Keepalive | None = None
+) -> Callable[[], asyncio.Protocol]:
+    """Makes links, as an event loop wants it."""
+    return lambda: cast("asyncio.Protocol", Link(on_made, keepalive))
 
 
 def _keep_alive(transport: asyncio.BaseTransport, keepalive: Keepalive) -> None:

@@ -14,12 +14,12 @@ import structlog
 from firewall import audit, ids, session, sql, wire
 from firewall.errors import FirewallError, ProtocolViolation, StoreError
 from firewall.policy import Subject
-from firewall.proxy import login, parameters, telling, upstream
+from firewall.proxy import login, parameters, telling, text, upstream
 from firewall.proxy.behind import Behind
 from firewall.proxy.clearance import Clearance
 from firewall.proxy.conversation import Conversation
 from firewall.proxy.door import Door
-from firewall.proxy.link import Keepalive, Link
+from firewall.proxy.link import Keepalive, Link, maker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,7 +72,7 @@ class Listener:
         keepalive = Keepalive(alive.idle, alive.interval, alive.count)
         try:
             self._server = await loop.create_server(
-                lambda: Link(self._admit, keepalive), listen.host, listen.port, backlog=512
+                maker(self._admit, keepalive), listen.host, listen.port, backlog=512
             )
         except OSError as error:
             raise FirewallError(
@@ -151,9 +151,7 @@ class Listener:
             # INVARIANT: 9. an internal error closes the session, both sides, and is recorded
             log.exception("a login failed")
             with suppress(StoreError):
-                await self._house.log.append(
-                    [audit.Fault(**telling.correlation(""), where="login", error="internal error")]
-                )
+                await self._house.log.append([telling.fault_record("", "login", "internal error")])
             _dismiss(link, "XX000", "internal error in query-firewall", "")
         finally:
             link.close()
@@ -302,12 +300,12 @@ class Arrival:
             {
                 **telling.correlation(self.id),
                 "event": event,
-                "agent": telling.printable(self.agent),
+                "agent": text.printable(self.agent),
                 "owner": owner,
-                "database": telling.printable(self.database),
+                "database": text.printable(self.database),
                 "address": self.address,
-                "application": telling.printable(self.application),
-                "why": telling.printable(why),
+                "application": text.printable(self.application),
+                "why": text.printable(why),
             }
         )
 

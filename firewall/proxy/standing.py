@@ -9,10 +9,10 @@ It stands for a minute at most, so that whoever searches the log finds a judgeme
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from firewall.policy import Action
+from firewall.proxy.behind import Run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,16 +31,26 @@ MAX_TEXT = 16 * 1024
 MAX_VALUES = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Leave:
     """One standing release: of `judgement`, recorded under `statement`, until a time of `time.monotonic`."""
 
-    session: str
-    statement: str
-    agent: str
-    judgement: Judgement
-    digester: approval.Digester
-    until: float
+    __slots__ = ("agent", "digester", "judgement", "session", "statement", "until")
+
+    def __init__(
+        self,
+        session: str,
+        statement: str,
+        agent: str,
+        judgement: Judgement,
+        digester: approval.Digester,
+        until: float,
+    ) -> None:
+        self.session = session
+        self.statement = statement
+        self.agent = agent
+        self.judgement = judgement
+        self.digester = digester
+        self.until = until
 
 
 class Standing:
@@ -51,7 +61,7 @@ class Standing:
         self._behind = behind
         # by the judgement's identity: a judgement made anew is another one
         self._leaves: dict[int, Leave] = {}
-        self._running: dict[int, tuple[Leave, float]] = {}
+        self._running: dict[int, Run] = {}
 
     @staticmethod
     def may(judgement: Judgement, acts: Sequence[Act]) -> bool:
@@ -71,29 +81,46 @@ class Standing:
             del self._leaves[next(iter(self._leaves))]
         self._leaves[id(leave.judgement)] = leave
 
-    def run(self, ticket: int, judgement: Judgement, acts: Sequence[Act]) -> bool:
-        """Whether this may be sent now; then it is on its way to the log."""
+    def of(self, judgement: Judgement) -> Leave | None:
+        """The leave that stands for what was judged so."""
+        return self._leaves.get(id(judgement))
+
+    def lets(self, leave: Leave) -> bool:
+        """Whether one more run may go by it now."""
+        if time.monotonic() >= leave.until or not self._gate.stands(leave.judgement):
+            self._leaves.pop(id(leave.judgement), None)
+            return False
+        return self._behind.open
+
+    def run(self, ticket: int, judgement: Judgement, acts: Sequence[Act]) -> Leave | None:
+        """The leave by which this may be sent now; then it is on its way to the log."""
         leave = self._leaves.get(id(judgement))
-        if leave is None:
-            return False
-        now = time.monotonic()
-        if now >= leave.until or not self._gate.stands(judgement):
-            del self._leaves[id(judgement)]
-            return False
-        if len(acts) != 1 or not self._behind.open:
-            return False
-        act = acts[0]
-        if act.parameters and sum(map(len, filter(None, act.parameters))) > MAX_VALUES:
-            return False
-        self._running[ticket] = (leave, now)
-        self._behind.released(leave, ticket, act)
-        return True
+        if leave is None or len(acts) != 1 or not self.lets(leave):
+            return None
+        run = Run(leave, ticket, time.time_ns(), acts[0])
+        if run.weight > MAX_VALUES:
+            return None
+        self.runs(run)
+        return leave
+
+    def runs(self, run: Run) -> None:
+        """It is about to be sent, and on its way to the log."""
+        self._running[run.number] = run
+        self._behind.released(run)
 
     def ended(self, done: Done) -> bool:
         """Whether it was a run of these; then its end is on its way to the log."""
-        found = self._running.pop(done.ticket, None)
-        if found is None:
+        run = self._running.pop(done.ticket, None)
+        if run is None:
             return False
-        leave, began = found
-        self._behind.ended(leave, done.ticket, done, int((time.monotonic() - began) * 1_000_000))
+        run.answered(done)
+        self._behind.ended(run)
         return True
+
+    def passed(self, number: int, tag: bytes, size: int) -> None:
+        """The run of that number has been answered, without an error."""
+        run = self._running.pop(number)
+        run.ended = time.time_ns()
+        run.tag = tag
+        run.size = size
+        self._behind.ended(run)

@@ -5,13 +5,11 @@ A refusal names the rule, the hold if there is one, and the next step: an agent 
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING
-
-import psycopg
 
 from firewall import audit, clock, ids
 from firewall.approval import Hold, State
+from firewall.proxy.text import printable
 from firewall.session import Refusal
 from firewall.sql import Kind
 
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from firewall.gate import Judgement
-    from firewall.session import Act, Done
+    from firewall.session import Done
 
 _SEVERITY = {kind: place for place, kind in enumerate(Kind)}
 
@@ -97,24 +95,9 @@ def reasons(judgement: Judgement, *, deciding: bool = False) -> list[str]:
     ]
 
 
-def values(act: Act, *, longest: int | None = None) -> list[str | None]:
-    """Bound values for people: as text where the type is known, else binary in hexadecimal.
-
-    Cut at `longest` with a note of it.
-    """
-    shown: list[str | None] = []
-    for i, value in enumerate(act.parameters):
-        binary = bool(act.formats) and act.formats[i if len(act.formats) > 1 else 0] == 1
-        oid = act.types[i] if i < len(act.types) else 0
-        text = (
-            None
-            if value is None
-            else _decoded(value, oid)
-            if binary
-            else value.decode(errors="backslashreplace")
-        )
-        shown.append(None if text is None else _cut(printable(text), longest))
-    return shown
+def fault_record(session: str, where: str, error: str) -> audit.Fault:
+    """An internal error that ended a session, or a login."""
+    return audit.Fault(**correlation(session), where=where, error=printable(error))
 
 
 def outcome_record(
@@ -228,11 +211,6 @@ def still_waiting(hold: Hold, seconds: float) -> tuple[str, str, str]:
     return f"query-firewall: hold {hold.id} is still pending, expires in {minutes}:{rest:02d}", "", ""
 
 
-def printable(text: str) -> str:
-    """Text that JSON and a database can hold: lone surrogates and NUL made visible."""
-    return text.replace("\0", "\u2400").encode(errors="backslashreplace").decode()
-
-
 def effects(judgement: Judgement) -> tuple[str, ...]:
     """What it would do, one line each without repetition, the most severe first."""
     ordered = sorted(judgement.effects, key=lambda effect: _SEVERITY[effect.kind], reverse=True)
@@ -241,21 +219,3 @@ def effects(judgement: Judgement) -> tuple[str, ...]:
 
 def _labelled(labels: tuple[str, ...]) -> str:
     return f" labelled {', '.join(labels)}" if labels else ""
-
-
-def _decoded(value: bytes, oid: int) -> str:
-    """A binary value as Postgres would write it, as far as psycopg knows the type."""
-    loader = psycopg.adapters.get_loader(oid, psycopg.pq.Format.BINARY) if oid else None
-    if loader is None:
-        return f"\\x{value.hex()}"
-    try:
-        loaded = loader(oid).load(value)
-    except (psycopg.Error, ValueError, ArithmeticError, struct.error, IndexError):
-        return f"\\x{value.hex()}"
-    return f"\\x{loaded.hex()}" if isinstance(loaded, bytes) else str(loaded)
-
-
-def _cut(text: str, longest: int | None) -> str:
-    if longest is None or len(text) <= longest:
-        return text
-    return f"{text[:longest]} … {len(text) - longest} characters more"

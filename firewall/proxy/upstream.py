@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import ssl
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from firewall import wire
 from firewall.errors import FirewallError, ProtocolViolation
-from firewall.proxy.link import Link
+from firewall.proxy.link import Link, maker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,9 +87,10 @@ async def _open(database: Database) -> Link:
     loop = asyncio.get_running_loop()
     if database.host.startswith("/"):
         path = f"{database.host}/.s.PGSQL.{database.port}"
-        _, link = await loop.create_unix_connection(Link, path)
-        return link
-    _, link = await loop.create_connection(Link, database.host, database.port)
+        _, made = await loop.create_unix_connection(maker(), path)
+        return cast("Link", made)
+    _, made = await loop.create_connection(maker(), database.host, database.port)
+    link = cast("Link", made)
     try:
         await _encrypt(link, database)
     except BaseException:

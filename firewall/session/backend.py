@@ -66,6 +66,7 @@ class Backend:
     not sent Sync since. copy_in: Postgres is reading CopyData. probe_accepted: what became of the last probe.
     catalog_changed: something was released that may have changed the catalog, and its transaction is open.
     last_error: SQLSTATE and message of the newest error. ended: Postgres said that it hangs up.
+    settings: counts the settings that Postgres has reported to be new.
     """
 
     def __init__(self, parameters: Mapping[str, str]) -> None:
@@ -80,6 +81,7 @@ class Backend:
         self.catalog_changed = False
         self.last_error = ("", "")
         self.ended = False
+        self.settings = 0
         self._cutter = wire.BackendCutter(MAX_BACKEND_FRAME)
         self._parameters = dict(parameters)
         self._open: dict[int, Work] = {}
@@ -90,6 +92,22 @@ class Backend:
             return False
         encoding = self._parameters.get("client_encoding", "UTF8")
         return encoding in SAFE_ENCODINGS and (encoding in _AS_UTF8 or text.isascii())
+
+    @property
+    def at_rest(self) -> bool:
+        """Everything is answered, nothing half come; nothing failed, open or in doubt."""
+        return (
+            not len(self.replies)
+            and not self._open
+            and not self.catalog_changed
+            and not self.skipping
+            and not self.copy_in
+            and self.status != "E"
+            and not self.outbox.closed
+            and self.replies.ignored_syncs == 0
+            and self._cutter.pending == 0
+            and not self._cutter.mid_frame
+        )
 
     @property
     def at_boundary(self) -> bool:
@@ -132,6 +150,7 @@ class Backend:
             case "S":
                 status = wire.ParameterStatus.decode(frame.body)
                 self._parameters[status.name] = status.value
+                self.settings += 1
                 self.outbox.to_frontend(frame.raw)
             case "N" | "A":
                 self.outbox.to_frontend(frame.raw)
@@ -186,6 +205,9 @@ class Backend:
     def _executed(self, head: Reply, frame: wire.Frame) -> None:
         if frame.code == ord("C"):
             self._completed(head, frame)
+            if self.status == "E":
+                # nothing else succeeds in a failed transaction than what ends it, or a part of it
+                self.status = "T"
         if head.portal is not None and frame.code != ord("s"):
             self._over(head.portal)
 

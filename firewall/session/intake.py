@@ -13,6 +13,7 @@ from firewall.session.replies import RUNS, Owed, Reply
 
 if TYPE_CHECKING:
     from firewall.session.backend import Backend
+    from firewall.session.lane import Lane
     from firewall.session.line import Line
     from firewall.session.turn import Deciding
 
@@ -37,6 +38,7 @@ class Intake:
         self._outbox = backend.outbox
         self._deciding = deciding
         self._reserved = reserved
+        self.lane: Lane | None = None  # hears of unnamed Parses
 
     def advance(self) -> None:
         """Raises ProtocolViolation."""
@@ -113,7 +115,7 @@ class Intake:
             ):
                 self._deciding.decline(prepared.LONG_NAME)
             case wire.Parse():
-                self._take_parse(message)
+                self._take_parse(frame, message)
             case wire.Execute(portal):
                 self._take_execute(portal)
             case wire.Describe(kind, name):
@@ -135,7 +137,7 @@ class Intake:
                 raise ProtocolViolation(f"unexpected message `{chr(frame.code)}`")
         return True
 
-    def _take_parse(self, parse: wire.Parse) -> None:
+    def _take_parse(self, frame: wire.Frame, parse: wire.Parse) -> None:
         known = self._backend.prepared
         if parse.statement == self._reserved:
             self._deciding.decline(RESERVED)
@@ -144,6 +146,8 @@ class Intake:
         else:
             self._pass(Reply(Owed.PARSE, name=parse.statement, sql=parse.sql, types=parse.types))
             known.sent()
+            if not parse.statement and self.lane is not None:
+                self.lane.parsing(frame.raw)
             self._outbox.commands.append(Foresee(parse.sql, self._deciding.facts))
 
     def _take_bind(self, bind: wire.Bind) -> bool:

@@ -65,6 +65,10 @@ class Portals:
         if self._portals.get(portal.name) is portal:
             del self._portals[portal.name]
 
+    def finished(self) -> None:
+        """The unnamed portal was bound anew, and has run to its end."""
+        self._portals.pop("", None)
+
     def find(self, name: str) -> Portal | None:
         return self._portals.get(name)
 

@@ -74,6 +74,10 @@ class Prepared:
         flying = self._replies.parses_of(name)
         return Known(flying[-1].sql, flying[-1].types) if flying else self._known.get(name)
 
+    def settled(self, name: str) -> Known | None:
+        """What a name means where no Parse is on its way: the same object as long as it means the same."""
+        return self._known.get(name)
+
     def means(self, name: str, text: str) -> bool:
         """Whether this name has this text already, and no Parse is on its way that could change it."""
         known = self._known.get(name)
@@ -98,6 +102,12 @@ class Prepared:
         if before is None or before.since <= index:
             # a PREPARE that was sent later has seen this Parse under way
             self._keep(name, Known(sql, types, index))
+
+    def parsed_again(self, sql: str, types: tuple[int, ...], index: int) -> None:
+        """Postgres has accepted an unnamed Parse; mostly it is the one that it was."""
+        before = self._known.get("")
+        if before is None or before.text != sql or before.types != types:
+            self.parsed("", sql, types, index)
 
     def described(self, name: str, types: tuple[int, ...]) -> None:
         """Postgres has said which types the parameters of a statement have."""

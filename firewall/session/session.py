@@ -15,6 +15,7 @@ from firewall.session import batch
 from firewall.session.backend import Backend
 from firewall.session.commands import CancelUpstream
 from firewall.session.intake import Intake
+from firewall.session.lane import Lane
 from firewall.session.line import Line
 from firewall.session.turn import Deciding
 
@@ -44,6 +45,8 @@ class Session:
         self._outbox = self._backend.outbox
         self._deciding = Deciding(self._line, self._backend, reserved=reserved, facts=facts)
         self._intake = Intake(self._line, self._backend, self._deciding, reserved=reserved)
+        self.lane = Lane(self._line, self._framer, self._backend, self._deciding)
+        self._intake.lane = self.lane
         self._leaving = False
         self._ended = False
 
@@ -65,7 +68,12 @@ class Session:
     @property
     def idle(self) -> bool:
         """Nothing waits and nothing is owed."""
-        return self._deciding.turn is None and not self._line and not len(self._backend.replies)
+        return (
+            not self.lane.flying
+            and self._deciding.turn is None
+            and not self._line
+            and not len(self._backend.replies)
+        )
 
     # --- events
 
@@ -73,6 +81,7 @@ class Session:
         """Bytes from the client."""
         if self._outbox.closed or self._line.leaves:
             return []
+        self.lane.merge()
         try:
             self._arrive(self._framer.feed(data))
         except wire.BrokenFraming as broken:
@@ -100,12 +109,22 @@ class Session:
         """The answer to `Judge`."""
         return self._event(lambda: self._deciding.ruled(ticket, ruling))
 
-    def cleared(self, ticket: int) -> list[Command]:
-        """Leave was given and the release is durable."""
+    def cleared(self, ticket: int, stands: object | None = None) -> list[Command]:
+        """Leave was given and the release is durable.
+
+        stands: what the edge calls this release if it is good for further runs of the same text; see `lane`.
+        """
         if self._outbox.closed:
             self._deciding.cleared(ticket)  # for the record: it will not run
             return self._flush()
-        return self._event(lambda: self._deciding.cleared(ticket))
+        turn = self._deciding.turn
+
+        def clear() -> None:
+            if self._deciding.cleared(ticket) and stands is not None and turn is not None:
+                assert turn.ruling is not None
+                self.lane.learn(turn.sql, turn.bind, turn.ruling, stands)
+
+        return self._event(clear)
 
     def refused(self, ticket: int, refusal: Refusal) -> list[Command]:
         """Leave was not given."""
@@ -115,6 +134,7 @@ class Session:
         """Tell the client something as soon as no message is half-sent."""
         if self._outbox.closed:
             return []
+        self.lane.merge()
         self._outbox.notice(message, detail, hint)
         return self._flush()
 
@@ -124,17 +144,20 @@ class Session:
 
     def frontend_lost(self) -> list[Command]:
         """The client closed its socket, or said Terminate while it waited."""
+        self.lane.merge()
         if not self._outbox.closed:
             self._hang_up("08006", "the client went away")
         return self._flush()
 
     def frontend_ended(self) -> list[Command]:
         """The client sends nothing more, and may still read: what it asked for is answered, but not held."""
+        self.lane.merge()
         self._ended = True
         return self._flush()
 
     def backend_lost(self) -> list[Command]:
         """The server closed its socket; what it said last has been passed on."""
+        self.lane.merge()
         if not self._outbox.closed:
             sqlstate, why = "08006", "the database connection was lost"
             if self._backend.ended:
@@ -152,6 +175,7 @@ class Session:
         """
         if self._outbox.closed:
             return []
+        self.lane.merge()
         self._leaving = True
         if at_once or self._deciding.turn is not None:
             self._say_goodbye()
@@ -161,6 +185,7 @@ class Session:
         """Nothing has happened for too long; if something still is to, that is no idleness. SQLSTATEs as
         Postgres's own two timeouts have them (manual 19.11.1).
         """
+        self.lane.merge()
         if self._outbox.closed or not self.idle:
             return []
         if self.status == "I":
@@ -172,6 +197,7 @@ class Session:
     def failed(self, error: str) -> list[Command]:
         """An internal error: nothing can be trusted any more."""
         # INVARIANT: 9. an internal error closes the session, both sides, and is recorded
+        self.lane.merge()
         if not self._outbox.closed:
             self._fatal("XX000", "internal error in query-firewall, this connection is closed", hint=error)
             self._fault("XX000", error)
@@ -182,6 +208,7 @@ class Session:
     def _event(self, happens: Callable[[], None]) -> list[Command]:
         if self._outbox.closed:
             return []
+        self.lane.merge()
         try:
             happens()
             self._intake.advance()

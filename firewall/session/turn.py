@@ -87,6 +87,11 @@ class Deciding:
         self._given_up: dict[int, tuple[object, str, str]] = {}
 
     @property
+    def at_rest(self) -> bool:
+        """Nothing is being decided, and nothing is under way that only a Sync would end."""
+        return self.turn is None and not self.touched and not self._granted
+
+    @property
     def gathering(self) -> bool:
         return self.turn is not None and self.turn.stage is Stage.GATHERING
 
@@ -100,13 +105,17 @@ class Deciding:
 
     def begin(self, sql: str, bind: wire.Bind | None = None, types: tuple[int, ...] = ()) -> None:
         """The head of the line has its turn."""
-        self._tickets += 1
-        turn = self.turn = Turn(self._tickets, sql, bind, types)
+        turn = self.turn = Turn(self.take_ticket(), sql, bind, types)
         if self._backend.catalog_changed and len(self._backend.replies):
             # what names mean is known again when that change has been answered
             self._drain(turn)
         else:
             self._judge(turn)
+
+    def take_ticket(self) -> int:
+        """The number of the next thing that is judged."""
+        self._tickets += 1
+        return self._tickets
 
     def granted(self, bind: wire.Bind) -> bool:
         """Send the head of the line if it is part of a batch that was cleared."""
@@ -142,22 +151,26 @@ class Deciding:
             turn.ruling = ruling
             self._proceed(turn, ruling)
 
-    def cleared(self, ticket: int) -> None:
-        """Leave was given, and the log says so; if nobody waits for it now, the log hears that too."""
+    def cleared(self, ticket: int) -> bool:
+        """Leave was given, and the log says so; if nobody waits for it now, the log hears that too.
+
+        Whether it was sent.
+        """
         turn = self.turn
         if turn is None or turn.ticket != ticket or turn.stage is not Stage.CLEARING:
             if ticket in self._given_up:
                 judgement, sqlstate, why = self._given_up.pop(ticket)
                 self._outbox.commands.append(Done(ticket, judgement, (), 0, sqlstate, f"not run: {why}"))
-            return
+            return False
         assert turn.ruling is not None
         if turn.cancelled:
             why = "not run: the client cancelled it"
             done = Done(ticket, turn.ruling.judgement, (), 0, CANCELLED.sqlstate, why)
             self._outbox.commands.append(done)
             self._refuse(turn, CANCELLED)
-        else:
-            self._release(turn, turn.ruling)
+            return False
+        self._release(turn, turn.ruling)
+        return True
 
     def refused(self, ticket: int, refusal: Refusal) -> None:
         """Leave was not given."""

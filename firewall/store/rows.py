@@ -73,8 +73,10 @@ class TokenRow:
     revoked: bool
 
 
-def entry(record: audit.Record) -> Entry:
+def entry(record: audit.Record | audit.Written) -> Entry:
     """Make a record ready; StoreError if it has no canonical bytes (it is then not stored at all)."""
+    if isinstance(record, audit.Written):
+        return _written(record)
     try:
         fields = record.model_dump(mode="json")
         data = audit.canonical(fields)
@@ -84,6 +86,22 @@ def entry(record: audit.Record) -> Entry:
     leaf = audit.leaf_hash(data)
     rows = tuple({"record": record.id, "at": record.at, **names} for names in relations)
     return Entry({**columns, "leaf_hash": leaf, "bytes": data}, rows, leaf)
+
+
+def _written(record: audit.Written) -> Entry:
+    columns = {
+        "id": record.id,
+        "kind": record.kind,
+        "at": record.at,
+        "session": _searched(record.session),
+        "statement": _searched(record.statement),
+        "hold": _searched(record.hold),
+        "agent": _searched(record.agent),
+        "verdict": "",
+        "text": "",
+    }
+    leaf = audit.leaf_hash(record.data)
+    return Entry({**columns, "leaf_hash": leaf, "bytes": record.data}, (), leaf)
 
 
 def searchable(fields: Mapping[str, Any]) -> tuple[dict[str, str], tuple[dict[str, str], ...]]:

@@ -67,7 +67,7 @@ class Store(Reader):
         if records:
             await self._writer.write(lambda: [rows.entry(record) for record in records])
 
-    async def append_made(self, make: Callable[[], Sequence[audit.Record]]) -> None:
+    async def append_made(self, make: Callable[[], Sequence[audit.Record | audit.Written]]) -> None:
         """The same of what `make` gives; it is called off the event loop where the store has a thread."""
         await self._writer.write(lambda: [rows.entry(record) for record in make()])
 

@@ -38,7 +38,7 @@ from firewall.wire.backend import (
     decode_backend,
 )
 from firewall.wire.body import TextError
-from firewall.wire.framing import BackendCutter, BrokenFraming, Bulk, Frame, Framer
+from firewall.wire.framing import HEADER, BackendCutter, BrokenFraming, Bulk, Frame, Framer
 from firewall.wire.frontend import (
     Bind,
     Close,
@@ -90,6 +90,7 @@ from firewall.wire.startup import (
 )
 
 __all__ = [
+    "HEADER",
     "MECHANISM",
     "MECHANISM_PLUS",
     "SALT_LENGTH",

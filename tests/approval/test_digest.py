@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firewall.approval import Circumstances, Digester, Execution, digest
+from firewall.approval import Circumstances, Execution, digest, digester
 
 HERE = Circumstances("bot", "shop", "reader", ("public",), "1", "c")
 WORDS = st.text(max_size=3)
@@ -35,7 +35,7 @@ def test_it_is_the_same_everywhere() -> None:
 @given(EXECUTIONS, CIRCUMSTANCES)
 def test_one_by_one_it_is_the_same(these: list[Execution], here: Circumstances) -> None:
     for one in these:
-        begun = Digester(one.sql, here)
+        begun = digester(one.sql, here)
         for _ in range(2):
             assert begun.digest(one.parameters, one.formats, one.types) == digest([one], here)
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firewall import approval, audit
+from firewall import approval, audit, wire
 from firewall.errors import StoreError
 from firewall.proxy import behind
-from firewall.proxy.behind import Behind
+from firewall.proxy.behind import Behind, Run
 from firewall.proxy.standing import Leave
 from firewall.session import Act, Done
 
@@ -21,18 +21,23 @@ if TYPE_CHECKING:
 
 CIRCUMSTANCES = approval.Circumstances("shopper", "shop", "login", ("public",), "r", "c")
 DONE = Done(0, None, ("SELECT 3",), 120)
+AT = 1_700_000_000_000_000_000
 
 
 def leave(statement: str = "s-1.1") -> Leave:
-    digester = approval.Digester("SELECT $1", CIRCUMSTANCES)
+    digester = approval.digester("SELECT $1", CIRCUMSTANCES)
     return Leave("s-1", statement, "shopper", None, digester, float("inf"))
+
+
+def run(number: int, *values: bytes | None, of: Leave | None = None) -> Run:
+    return Run(of or leave(), number, AT, Act("SELECT $1", values))
 
 
 class Disk:
     """A log that fails while `broken`, waits while `stuck` is not set, and remembers what it was given."""
 
     def __init__(self) -> None:
-        self.records: list[audit.Record] = []
+        self.records: list[audit.Runs] = []
         self.commits = 0
         self.broken = False
         self.stuck = asyncio.Event()
@@ -41,19 +46,22 @@ class Disk:
     async def append(self, records: Sequence[audit.Record]) -> None:
         await self.append_made(lambda: records)
 
-    async def append_made(self, make: Callable[[], Sequence[audit.Record]]) -> None:
+    async def append_made(self, make: Callable[[], Sequence[audit.Record | audit.Written]]) -> None:
         made = await asyncio.to_thread(make)
         await self.stuck.wait()
         if self.broken:
             raise StoreError("the disk is full")
         self.commits += 1
-        self.records += made
+        for record in made:
+            assert isinstance(record, audit.Written)
+            decoded = audit.decode(record.data)
+            assert isinstance(decoded, audit.Runs)
+            self.records.append(decoded)
 
     def story(self) -> list[tuple[str, int]]:
         """Numbers of all runs and ends, as they stand in the log."""
         found: list[tuple[str, int]] = []
         for record in self.records:
-            assert isinstance(record, audit.Runs)
             found += [("run", run["number"]) for run in record.released]
             found += [("end", end["number"]) for end in record.ended]
         return found
@@ -64,23 +72,49 @@ async def test_runs_share_records_and_commits_and_say_what_was_bound():
     written = Behind(disk)
     first, second = leave("s-1.1"), leave("s-1.2")
     for number in range(5, 9):
-        written.released(first, number, Act("SELECT $1", (b"%d" % number, None)))
-        written.ended(first, number, DONE, 70)
-    written.released(second, 9, Act("SELECT $1", (b"x" * 3000,)))
+        one = run(number, b"%d" % number, None, of=first)
+        written.released(one)
+        one.answered(DONE)
+        one.ended = AT + 70_999
+        written.ended(one)
+    written.released(run(9, b"x" * 3000, of=second))
     await written.written()
-    one, other = disk.records
+    told, other = disk.records
     assert disk.commits == 1
-    assert isinstance(one, audit.Runs)
-    assert isinstance(other, audit.Runs)
-    assert [run["parameters"] for run in one.released] == [[str(n), None] for n in range(5, 9)]
-    assert {(end["tag"], end["rows"], end["bytes"], end["micros"]) for end in one.ended} == {
+    assert [run["parameters"] for run in told.released] == [[str(n), None] for n in range(5, 9)]
+    assert {(end["tag"], end["rows"], end["bytes"], end["micros"]) for end in told.ended} == {
         ("SELECT 3", 3, 120, 70)
     }
-    assert (one.statement, one.session, one.agent, other.statement) == ("s-1.1", "s-1", "shopper", "s-1.2")
+    assert (told.statement, told.session, told.agent, other.statement) == ("s-1.1", "s-1", "shopper", "s-1.2")
     executed = approval.Execution("SELECT $1", (b"x" * 3000,))
     assert other.released[0]["digest"] == approval.digest([executed], CIRCUMSTANCES)
     assert (other.released[0]["parameters"][0] or "").endswith("1000 characters more")
     assert other.ended == []
+
+
+async def test_what_came_as_bytes_is_taken_down_as_what_came_apart():
+    disk = Disk()
+    written = Behind(disk)
+    bind = wire.Bind(
+        "", "name", formats=(1, 0, 0), values=(b"\0\0\0\7", None, b"caf\xc3\xa9"), result_formats=(1,)
+    )
+    types = (23, 25, 25)
+    lasting = leave()
+    by_bytes = Run(lasting, 1, AT, bind.encode(), types)
+    apart = Run(lasting, 2, AT, Act("SELECT $1", bind.values, bind.formats, types))
+    no_values = Run(lasting, 3, AT, b"")
+    for one in (by_bytes, apart, no_values):
+        written.released(one)
+        one.tag, one.ended, one.size = b"INSERT 0 5\0", AT + 1, 7
+        written.ended(one)
+    await written.written()
+    (told,) = disk.records
+    first, second, third = told.released
+    assert first["parameters"] == ["7", None, "café"]
+    assert {**first, "number": 2} == second
+    assert third["parameters"] == []
+    assert third["digest"] == approval.digest([approval.Execution("SELECT $1")], CIRCUMSTANCES)
+    assert {(end["tag"], end["rows"], end["bytes"]) for end in told.ended} == {("INSERT 0 5", 5, 7)}
 
 
 async def test_a_crowd_closes_it_until_it_is_written(monkeypatch: pytest.MonkeyPatch):
@@ -90,7 +124,7 @@ async def test_a_crowd_closes_it_until_it_is_written(monkeypatch: pytest.MonkeyP
     written = Behind(disk)
     for number in range(10):
         assert written.open
-        written.released(leave(), number, Act("SELECT $1"))
+        written.released(run(number))
     assert not written.open
     disk.stuck.set()
     await written.written()
@@ -102,9 +136,9 @@ async def test_large_values_close_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(behind, "MAX_BYTES", 1000)
     disk = Disk()
     written = Behind(disk)
-    written.released(leave(), 1, Act("SELECT $1", (b"x" * 999, None)))
+    written.released(run(1, b"x" * 999, None))
     assert written.open
-    written.released(leave(), 2, Act("SELECT $1", (b"x",)))
+    written.released(run(2, b"x"))
     assert not written.open
     await written.written()
     assert written.open
@@ -114,7 +148,7 @@ async def test_a_slow_disk_closes_it(monkeypatch: pytest.MonkeyPatch):
     disk = Disk()
     disk.stuck.clear()
     written = Behind(disk)
-    written.released(leave(), 1, Act("SELECT $1"))
+    written.released(run(1))
     assert written.open
     monkeypatch.setattr(behind, "MAX_AGE", 0.0)
     assert not written.open
@@ -129,11 +163,13 @@ async def test_a_disk_that_fails_closes_it_and_loses_nothing(monkeypatch: pytest
     disk = Disk()
     disk.broken = True
     written = Behind(disk)
-    written.released(leave(), 1, Act("SELECT $1"))
+    one = run(1)
+    written.released(one)
     with pytest.raises(StoreError, match="disk is full"):
         await written.written()
     assert not written.open
-    written.ended(leave(), 1, DONE, 5)
+    one.answered(DONE)
+    written.ended(one)
     with pytest.raises(StoreError):
         await written.written()
     assert not written.open
@@ -147,11 +183,11 @@ async def test_a_disk_that_fails_closes_it_and_loses_nothing(monkeypatch: pytest
 async def test_closing_writes_what_is_left_or_gives_up():
     disk = Disk()
     written = Behind(disk)
-    written.released(leave(), 1, Act("SELECT $1"))
+    written.released(run(1))
     await written.close()
     assert disk.story() == [("run", 1)]
     disk.broken = True
-    written.released(leave(), 2, Act("SELECT $1"))
+    written.released(run(2))
     await asyncio.wait_for(written.close(), 10)
     assert disk.story() == [("run", 1)]
 
@@ -164,15 +200,18 @@ def test_whatever_happens_nothing_is_lost_twice_or_out_of_order(steps: list[str]
         disk = Disk()
         written = Behind(disk)
         lasting = leave()
+        under_way: list[Run] = []
         runs = ends = 0
         for step in steps:
             match step:
                 case "run" if written.open:
                     runs += 1
-                    written.released(lasting, runs, Act("SELECT $1"))
+                    under_way.append(run(runs, of=lasting))
+                    written.released(under_way[-1])
                 case "end" if ends < runs:
+                    under_way[ends].answered(DONE)
+                    written.ended(under_way[ends])
                     ends += 1
-                    written.ended(lasting, ends, DONE, 1)
                 case "break" | "mend":
                     disk.broken = step == "break"
                 case "write":

@@ -12,7 +12,7 @@ import pytest
 
 from firewall.errors import ProtocolViolation
 from firewall.proxy import link as links
-from firewall.proxy.link import Link
+from firewall.proxy.link import Link, maker
 from tests.proxy.certificates import Certificates, certificates
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def client_context(made: Certificates) -> ssl.SSLContext:
 async def connected() -> AsyncIterator[tuple[Link, socket.socket]]:
     """Our end and the peer's."""
     came: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
-    server = await asyncio.get_running_loop().create_server(lambda: Link(came.set_result), "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(maker(came.set_result), "127.0.0.1", 0)
     peer = await asyncio.to_thread(socket.create_connection, server.sockets[0].getsockname())
     peer.settimeout(10)
     link = await came

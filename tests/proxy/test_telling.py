@@ -10,7 +10,7 @@ import pytest
 from firewall import gate, session, sql
 from firewall.approval import Hold, State, Vote
 from firewall.policy import Action, Reason, Risk, Subject, Verdict
-from firewall.proxy import telling
+from firewall.proxy import telling, text
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 HOLD = Hold(
@@ -113,15 +113,15 @@ def test_house_troubles_say_what_next(refusal: session.Refusal) -> None:
 
 
 def test_nothing_unprintable_reaches_a_record() -> None:
-    assert telling.printable("a\0b\udcff") == "a\u2400b\\udcff"
+    assert text.printable("a\0b\udcff") == "a\u2400b\\udcff"
 
 
 def test_values_are_shown_as_what_they_are() -> None:
     act = session.Act("SELECT", (b"text", None, b"\x00\xff"), (0, 0, 1))
-    assert telling.values(act) == ["text", None, "\\x00ff"]
+    assert text.values(act) == ["text", None, "\\x00ff"]
     binary = session.Act("SELECT", (b"\x01", b"\x02"), (1,))
-    assert telling.values(binary) == ["\\x01", "\\x02"]
-    (cut,) = telling.values(session.Act("SELECT", (b"x" * 100,)), longest=10)
+    assert text.values(binary) == ["\\x01", "\\x02"]
+    (cut,) = text.values(session.Act("SELECT", (b"x" * 100,)), longest=10)
     assert cut is not None
     assert cut.startswith("x" * 10 + " ")
     assert "90" in cut

@@ -254,6 +254,35 @@ server: Z E
 server: E 42601 syntax error | Z E
   client: E 25P02 current transaction is aborted, commands ignored until end of transaction block | Z E
 """,
+    "a pipeline that has ended a failed transaction goes on in a sound one": """
+client: Q BEGIN
+  judge 1 BEGIN
+ruled: 1 allow
+  clear 1 BEGIN
+cleared: 1
+  server: Q BEGIN
+server: C BEGIN | Z E
+  client: C BEGIN | Z E
+  done 1 BEGIN
+client: P : ROLLBACK | B < | E
+  server: P : ROLLBACK
+  judge 2 ROLLBACK
+server: 1
+  client: 1
+ruled: 2 allow
+  clear 2 ROLLBACK
+cleared: 2
+  server: B < | E
+client: P : DELETE FROM t | B < | E | S
+  server: P : DELETE FROM t
+  judge 3 DELETE FROM t
+ruled: 3 hold
+  server: H
+server: 2 | C ROLLBACK | 1
+  client: 2 | C ROLLBACK | 1
+  done 2 ROLLBACK
+  clear 3 DELETE FROM t
+""",
     "a Query in the middle of an unfinished batch is not probed, which would end the batch": """
 client: P : INSERT INTO t VALUES (1) | B < | E | H | Q DELETE FROM t
   server: P : INSERT INTO t VALUES (1)
