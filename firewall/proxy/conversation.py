@@ -36,6 +36,9 @@ MAX_FORESEEN = 4
 # A client that has closed its half of the connection may still read for so long what it has asked for: it
 # cannot be told from one that is gone, whose work is not to go on.
 HALF_CLOSED_SECONDS = 5.0
+# A client whose bytes are not taken, because a person decides, is written to so often. If it has gone with
+# more unsent than the window lets through, its system answers with a reset, and nothing else tells of it.
+KNOCK_SECONDS = 5.0
 # Rulings of one session that are kept.
 MAX_RULINGS = 64
 
@@ -67,6 +70,7 @@ class Conversation:
         self._foreseen = 0
         self._stirred = True
         self._ending: asyncio.TimerHandle | None = None
+        self._knocking: asyncio.TimerHandle | None = None
         self._rulings: dict[int, session.Ruling] = {}
         self._commands: deque[session.Command] = deque()
         self._performing = False
@@ -86,8 +90,9 @@ class Conversation:
         if back.lost:
             self._event(machine.backend_lost)
         await self._closed.wait()
-        if self._ending is not None:
-            self._ending.cancel()
+        for timer in (self._ending, self._knocking):
+            if timer is not None:
+                timer.cancel()
         # outcomes and withdrawals still have to be written
         while self._tasks:
             await asyncio.wait(self._tasks)
@@ -163,6 +168,16 @@ class Conversation:
             self._front.resume()
         else:
             self._front.pause()
+            if not self._machine.wants_frontend:
+                self._front.watch(ended=self._machine.held)
+                if self._machine.held and self._knocking is None:
+                    loop = asyncio.get_running_loop()
+                    self._knocking = loop.call_later(KNOCK_SECONDS, self._knock)
+
+    def _knock(self) -> None:
+        self._knocking = None
+        if self._machine.held and not self._machine.wants_frontend:
+            self._event(self._machine.knock)
 
     def _perform(self, command: session.Command) -> None:
         match command:

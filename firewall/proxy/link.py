@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from firewall.errors import ProtocolViolation
+from firewall.proxy import hangup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +61,7 @@ class Link:
         self._outgoing = ssl.MemoryBIO()
         self._shaken: asyncio.Future[None] | None = None
         self._paused = False
+        self._hangup: hangup.Hangup | None = None
         self._lingering: asyncio.TimerHandle | None = None
 
     # --- asyncio.Protocol
@@ -86,6 +88,7 @@ class Link:
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc  # a reset is an end like any other
+        self._unwatch()
         if self._lingering is not None:
             self._lingering.cancel()
         self._gone()
@@ -152,13 +155,25 @@ class Link:
             self._paused = True
             self._transport.pause_reading()
 
+    def watch(self, *, ended: bool) -> None:
+        """Until `resume`: notice a reset although nothing is read; if `ended`, the end of its half too."""
+        if not self._paused or self._transport is None or self._transport.is_closing():
+            return
+        if self._hangup is None and hangup.AVAILABLE:
+            descriptor = self._transport.get_extra_info("socket").fileno()
+            self._hangup = hangup.Hangup(descriptor, self.abort, self._ended_unread)
+        if self._hangup is not None:
+            self._hangup.heed(ended=ended)
+
     def resume(self) -> None:
+        self._unwatch()
         if self._paused and self._transport is not None and not self._transport.is_closing():
             self._paused = False
             self._transport.resume_reading()
 
     def close(self) -> None:
         """Close once everything written has been sent, or its time is up."""
+        self._unwatch()
         if self._transport is None or self._transport.is_closing():
             return
         if self._tls is not None:
@@ -170,6 +185,7 @@ class Link:
 
     def abort(self) -> None:
         """Close at once; what is unsent is lost."""
+        self._unwatch()
         if self._transport is not None:
             self._transport.abort()
 
@@ -188,6 +204,16 @@ class Link:
         return session
 
     # --- inside
+
+    def _ended_unread(self) -> None:
+        self._unwatch()
+        if not self.eof_received():
+            self.abort()
+
+    def _unwatch(self) -> None:
+        if self._hangup is not None:
+            self._hangup.close()
+            self._hangup = None
 
     def _deliver(self, data: bytes) -> None:
         if self.on_data is not None:

@@ -29,6 +29,9 @@ MAX_FRONTEND_FRAME = 64 * 1024 * 1024
 # What may pile up behind a statement that waits before we stop reading from the client.
 MAX_QUEUED = 1024 * 1024
 
+# The one setting that is reported and cannot be another (manual 53.2.7, since version 10).
+_OLD_NEWS = wire.ParameterStatus("integer_datetimes", "on").encode()
+
 
 class Session:
     """Every method returns the commands to carry out, in order.
@@ -74,6 +77,11 @@ class Session:
             and not self._line
             and not len(self._backend.replies)
         )
+
+    @property
+    def held(self) -> bool:
+        """A statement waits, or is about to wait, for a person."""
+        return self._deciding.held
 
     # --- events
 
@@ -136,6 +144,12 @@ class Session:
             return []
         self.lane.merge()
         self._outbox.notice(message, detail, hint)
+        return self._flush()
+
+    def knock(self) -> list[Command]:
+        """Say something to the client that it need not heed: what it was told when it logged in."""
+        if not self._outbox.closed and self._backend.at_boundary:
+            self._outbox.to_frontend(_OLD_NEWS)
         return self._flush()
 
     def cancel(self) -> list[Command]:

@@ -16,13 +16,15 @@ import pytest
 
 from firewall import wire
 from firewall.approval import State
-from firewall.proxy import clearance
+from firewall.proxy import clearance, conversation
 from firewall.proxy.link import Link
 from firewall.session.session import MAX_QUEUED
 from tests.proxy.client import Client
 
 if TYPE_CHECKING:
     from house import House
+
+    from firewall.proxy.conversation import Conversation
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -118,7 +120,7 @@ async def test_what_is_pipelined_behind_it_is_not_taken_without_bound(
             taken[0] += len(data)
         deliver(link, data)
 
-    monkeypatch.setattr(clearance, "REMINDER_SECONDS", 1)
+    monkeypatch.setattr(conversation, "KNOCK_SECONDS", 0.1)
     async with await _client(house) as client:
         hold = await _held(house, client)
         monkeypatch.setattr(Link, "_deliver", count)
@@ -138,8 +140,35 @@ async def test_what_is_pipelined_behind_it_is_not_taken_without_bound(
         client.abort()
         with pytest.raises(ConnectionResetError):
             await sending
-    # nothing is read from it, so that the next reminder is what finds it gone
+    # its last byte is behind more than the window lets through: what it is sent meanwhile finds it gone
     assert await _settled(house, hold) is State.WITHDRAWN
+
+
+@pytest.mark.parametrize("how", ["reset", "half"])
+async def test_a_client_that_vanishes_behind_full_back_pressure_withdraws(house: House, how: str) -> None:
+    name = f"behind-{how}"
+    assert clearance.REMINDER_SECONDS > 20  # what `_settled` waits: no reminder finds it
+    async with await _client(house, name) as client:
+        hold = await _held(house, client)
+        assert hold in await _notice(client)
+        client.send(wire.Query(f"SELECT 1 -- {'x' * MAX_QUEUED}").encode())
+        async with asyncio.timeout(20):
+            while not any(one._front._paused for one in _conversations(house)):
+                await asyncio.sleep(0.01)
+        client.send(wire.Query("SELECT 'this stays unread'").encode())
+        if how == "half":
+            client.end()
+        else:
+            raw = client.socket()
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.abort()
+        assert await _settled(house, hold) is State.WITHDRAWN
+    await _gone(house, name)
+
+
+def _conversations(house: House) -> list[Conversation]:
+    assert house.app._listener is not None
+    return list(house.app._listener._conversations.values())
 
 
 async def _send_all(client: Client, one: bytes, times: int) -> None:

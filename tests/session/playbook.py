@@ -10,7 +10,8 @@ reads like a packet trace:
     ruled: 1 hold
 
 Events: `client:` `server:` bytes from that side; `ruled: TICKET VERDICT [flags]`, `cleared:`, `refused:`
-`notice:`, `cancel`, `client lost`, `client ended`, `time out`, `server lost`, `shut down`, `failed:`.
+`notice:`, `cancel`, `knock`, `client lost`, `client ended`, `time out`, `server lost`, `shut down`,
+`failed:`.
 A refusal's bait is `bait` (a Parse) or `Q bait`; `Foresee` is left out, having no answer.
 """
 
@@ -67,6 +68,8 @@ def happen(machine: session.Session, event: str, chunk: int = 0) -> list[session
             return machine.notice(rest)
         case "cancel":
             return machine.cancel()
+        case "knock":
+            return machine.knock()
         case "client lost":
             return machine.frontend_lost()
         case "client ended":

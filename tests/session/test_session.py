@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from firewall import session
+from firewall import session, wire
 from tests.session.playbook import happen, new_session, play, render
 
 _RUNNING = """
@@ -232,6 +232,16 @@ client lost
   done 1 ! 08006 the client went away
   close the client went away
 """,
+    "a client that may have gone is told old news": _HELD
+    + """
+knock
+  client: S integer_datetimes=on
+client lost
+  server: X
+  withdraw 1 the client went away
+  close the client went away
+knock
+""",
     "a client that goes while it is waited for": _HELD
     + """
 client lost
@@ -382,3 +392,16 @@ def test_idle_is_when_nothing_is_owed() -> None:
     assert machine.idle
     assert machine.status == "T"
     assert session.CANCELLED.sqlstate == "57014"
+
+
+def test_nothing_of_ours_is_put_in_the_middle_of_a_message() -> None:
+    machine = new_session()
+    for event in ("client: Q SELECT 1", "ruled: 1 allow", "cleared: 1", "server: T"):
+        happen(machine, event)
+    row = wire.DataRow((b"one",)).encode()
+    assert machine.receive_backend(row[:-1]) == [session.ToFrontend(row[:-1])]
+    assert machine.knock() == []
+    assert machine.notice("still waiting") == []
+    notice = wire.notice(message="still waiting").encode()
+    assert machine.receive_backend(row[-1:]) == [session.ToFrontend(row[-1:] + notice)]
+    assert render(machine.knock()) == ["client: S integer_datetimes=on"]
