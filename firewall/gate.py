@@ -149,7 +149,7 @@ class Gate:
     async def _read_up_to(self, wanted: int) -> None:
         """Whoever asks before a reading begins shares it."""
         while self._served < wanted:
-            if self._reading is None:
+            if self._reading is None or self._reading.done():
                 self._reading = asyncio.create_task(self._read())
                 self._reading.add_done_callback(self._has_read)
             await asyncio.shield(self._reading)
@@ -164,7 +164,8 @@ class Gate:
         self._served = serves
 
     def _has_read(self, reading: asyncio.Task[None]) -> None:
-        self._reading = None
+        if self._reading is reading:
+            self._reading = None
         if not reading.cancelled():
             reading.exception()  # who waits for it has it; nobody may be waiting any more
 

@@ -238,6 +238,25 @@ async def test_a_refresh_is_shared_by_those_who_asked_before_it_began(stage: Sta
     assert stage.gate.snapshot is stage.catalog.snapshot
 
 
+@pytest.mark.timeout(10)  # a wait that never yields cannot be timed out from within
+async def test_a_change_in_the_moment_in_which_a_reading_ends_is_read_for(stage: Stage) -> None:
+    """Between the end of the task that reads and what is told of its end, others have their turn."""
+    asking: list[asyncio.Task[None]] = []
+    read = stage.catalog.read
+
+    async def read_and_change() -> Snapshot:
+        if not asking:
+            asyncio.get_running_loop().call_soon(stage.gate.outdate)
+            asking.append(asyncio.create_task(stage.gate.current()))
+        return await read()
+
+    stage.gate._read_catalog = read_and_change
+    before = stage.catalog.readings
+    await stage.gate.refresh()
+    await asking[0]
+    assert stage.catalog.readings == before + 2
+
+
 async def test_nothing_is_judged_by_a_catalog_that_is_known_to_be_old(stage: Stage) -> None:
     await stage.judge(READ)
     stage.gate.outdate()
