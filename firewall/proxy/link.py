@@ -18,7 +18,7 @@ from firewall.proxy import hangup
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# What a peer may send ahead while it logs in; an honest one waits for every answer.
+# What is read ahead of whoever asks for it while a peer logs in; an honest one waits for every answer.
 MAX_AHEAD = 64 * 1024
 _CHUNK = 256 * 1024
 # What is written when a link is closed has so long to be taken by the other side.
@@ -121,6 +121,7 @@ class Link:
             await self._arrived.wait()
         data = bytes(self._ahead)
         self._ahead.clear()
+        self.resume()
         return data
 
     def unread(self, data: bytes) -> None:
@@ -131,6 +132,7 @@ class Link:
     def stream_to(self, on_data: Callable[[bytes], None]) -> None:
         """The login is over: hand on what has come ahead, and everything from now on."""
         self.on_data = on_data
+        self.resume()
         if self._ahead:
             data = bytes(self._ahead)
             self._ahead.clear()
@@ -222,7 +224,7 @@ class Link:
         self._ahead += data
         self._arrived.set()
         if len(self._ahead) > MAX_AHEAD:
-            self.abort()
+            self.pause()
 
     def _tls_step(self) -> None:
         """Let OpenSSL look at what has come, and send what it wants to say."""

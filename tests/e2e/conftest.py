@@ -10,15 +10,22 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 import pytest_asyncio
+import uvloop
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from house import House, open_house, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    import asyncio
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from firewall.demo.postgres import EmbeddedPostgres
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The event loop that `firewall serve` runs on."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(scope="session")

@@ -138,7 +138,7 @@ async def test_what_is_pipelined_behind_it_is_not_taken_without_bound(
         assert MAX_QUEUED < taken[0] < MAX_QUEUED + 3 * (1 << 20)
         assert not sending.done()
         client.abort()
-        with pytest.raises(ConnectionResetError):
+        with pytest.raises((ConnectionResetError, RuntimeError)):  # the latter is uvloop's word for it
             await sending
     # its last byte is behind more than the window lets through: what it is sent meanwhile finds it gone
     assert await _settled(house, hold) is State.WITHDRAWN

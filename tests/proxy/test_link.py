@@ -82,17 +82,38 @@ async def test_an_end_is_told_once_and_reads_as_empty() -> None:
         assert told == [1]
 
 
-async def test_a_peer_that_floods_before_it_is_known_is_cut_off() -> None:
+async def test_a_peer_that_floods_before_it_is_known_is_read_from_when_there_is_room() -> None:
     async with connected() as (link, peer):
+        sent = b"x" * (300 * links.MAX_AHEAD)
 
         def flood() -> None:
             with suppress(OSError):
-                peer.sendall(b"x" * (4 * links.MAX_AHEAD))
-                peer.recv(1)
+                peer.sendall(sent)
 
-        await asyncio.to_thread(flood)
-        assert link.lost
-        assert len(link._ahead) <= links.MAX_AHEAD + links._CHUNK
+        flooding = asyncio.ensure_future(asyncio.to_thread(flood))
+        async with asyncio.timeout(10):
+            while not link._paused:
+                await asyncio.sleep(0.01)
+        for _ in range(20):
+            await asyncio.sleep(0)
+            assert len(link._ahead) <= links.MAX_AHEAD + links._CHUNK
+        assert not flooding.done()
+        # nothing of it is lost to whoever reads it, now or as a stream
+        size = len(await link.read())
+        all_there = asyncio.Event()
+
+        def take(data: bytes) -> None:
+            nonlocal size
+            size += len(data)
+            if size == len(sent):
+                all_there.set()
+
+        async with asyncio.timeout(10):
+            while not link._paused:
+                await asyncio.sleep(0.01)
+        link.stream_to(take)
+        await asyncio.wait_for(all_there.wait(), 30)
+        await flooding
 
 
 async def test_a_peer_that_does_not_read_is_told_of_and_cannot_linger(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
 from firewall import wire
+from firewall.proxy import door
 from firewall.proxy import listener as listeners
 from tests.e2e.house import OWNER, House, open_house
 from tests.proxy.client import Client
@@ -99,6 +101,7 @@ async def test_a_client_that_goes_takes_its_hold_along(house: House) -> None:
 
 
 async def test_an_open_session_is_recorded_from_beginning_to_end(house: House) -> None:
+    await _room(house, 0)
     client, _ = await _signed_in(house)
     async with client:
         opened = (await house.records("session"))[-1]
@@ -159,6 +162,31 @@ async def test_strangers_are_bounded_and_do_not_shut_others_out_for_long(
         assert isinstance((await client.log_in(house.agent, house.token))[-1], wire.ReadyForQuery)
     for stranger in strangers:
         await stranger.__aexit__()
+
+
+async def test_a_thousand_connections_that_say_nothing_cost_those_inside_nothing(
+    postgres: EmbeddedPostgres, shop: str, tmp_path: Path
+) -> None:
+    """And the log as many records as it takes; the others are counted (`tests/proxy/test_door.py`)."""
+    silent: list[Client] = []
+    async with open_house(postgres, shop, tmp_path, login_timeout=3) as house:
+        inside, _ = await _signed_in(house)
+        for _ in range(10):
+            silent += await asyncio.gather(*(Client.connect(house.app.port) for _ in range(100)))
+            inside.send(wire.Query("SELECT 1").encode())
+            assert isinstance((await inside.until(wire.ReadyForQuery))[-1], wire.ReadyForQuery)
+        ends = await asyncio.gather(*(client.error() for client in silent))
+        # the time of those who were let in was over; the others were too many
+        assert Counter(end.sqlstate for end in ends) == {
+            "08006": listeners.MAX_STRANGERS,
+            "53300": 1000 - listeners.MAX_STRANGERS,
+        }
+        async with await Client.connect(house.app.port) as client:
+            assert isinstance((await client.log_in(house.agent, house.token))[-1], wire.ReadyForQuery)
+        refused = [r for r in await house.records("session") if r["event"] == "refused"]
+        assert len(refused) == door.MAX_RECORDS
+        for client in (inside, *silent):
+            await client.__aexit__()
 
 
 async def test_logins_at_the_same_time_cannot_exceed_the_bound(house: House) -> None:

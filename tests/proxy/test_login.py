@@ -193,6 +193,22 @@ async def test_a_malformed_sign_in_is_refused(house: House, answer: bytes) -> No
         assert (await client.error()).severity == "FATAL"
 
 
+async def test_a_flood_before_the_sign_in_is_refused_and_recorded(
+    postgres: EmbeddedPostgres, shop: str, tmp_path: Path
+) -> None:
+    """More than is read ahead, at once and without an end."""
+    async with open_house(postgres, shop, tmp_path) as house:
+        for before in (b"", wire.StartupMessage(3, 0, (("user", "flood"),)).encode()):
+            async with await Client.connect(house.app.port) as client:
+                client.send(before, b"x" * (1 << 20))
+                # bytes that nobody reads make the system drop what was said last; not that it is over
+                assert len(await client.take(1000)) < 1000
+        async with asyncio.timeout(10):
+            while len(found := await house.records("session")) < 2:
+                await asyncio.sleep(0.01)
+    assert [(r["event"], r["agent"]) for r in found] == [("refused", ""), ("refused", "flood")]
+
+
 async def test_an_unknown_database_is_named_to_those_who_have_signed_in_only(house: House) -> None:
     async with await Client.connect(house.app.port) as client:
         (*_, refused) = await client.log_in(house.agent, "wrong", database="nowhere")

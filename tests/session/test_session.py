@@ -232,6 +232,30 @@ client lost
   done 1 ! 08006 the client went away
   close the client went away
 """,
+    "a held statement is told of at once, and again": _HELD
+    + """
+notice: hold h-1, waiting for approval by dba
+  client: N hold h-1, waiting for approval by dba
+notice: hold h-1 is still pending
+  client: N hold h-1 is still pending
+cleared: 1
+  server: Q DELETE FROM t
+""",
+    "what comes behind a held statement waits in order, and nothing of it is sent": _HELD
+    + """
+client: Q SELECT 1 | P s: SELECT 2 | B <s | E | S
+cleared: 1
+  server: Q DELETE FROM t
+  judge 2 SELECT 1
+server: C DELETE 1 | Z I
+  client: C DELETE 1 | Z I
+  done 1 DELETE 1
+ruled: 2 allow
+  clear 2 SELECT 1
+cleared: 2
+  server: Q SELECT 1 | P s: SELECT 2
+  judge 3 SELECT 2
+""",
     "a client that may have gone is told old news": _HELD
     + """
 knock
