@@ -184,8 +184,11 @@ class Reader:
         The heads are read first, and records up to them; what is written meanwhile is for the next time, if
         a head that was written with it covers it.
         """
-        checkpoints, heads = await self.checkpoints(), await self.heads()
-        sizes = await self._sizes()
+        checkpoints = await self.checkpoints()
+        # one reading: a head that is written between its note and its size would be taken for neither
+        newest = tables.heads.c
+        found = await self._all(select(newest.origin, newest.size, newest.note).order_by(newest.origin))
+        heads, sizes = [row.note for row in found], {row.origin: row.size for row in found}
         beyond: dict[str, list[audit.StoredRecord]] = {}
         verification = audit.Verification([*checkpoints, *heads, *published], keys)
         async for page in self._pages(tables.records.c, None, 0):

@@ -318,3 +318,25 @@ async def test_a_closed_store_says_so(url: str, kit: Kit) -> None:
     assert await asyncio.gather(*pending) == [None] * 3
     with pytest.raises(StoreError, match="closed"):
         await store.append([kit.judgement()])
+
+
+async def test_a_log_verifies_whatever_is_written_between_two_readings_of_it(
+    store: Store, kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.append([kit.judgement()])
+    read, busy = store._all, False
+
+    async def read_and_be_overtaken(query: object) -> object:
+        nonlocal busy
+        found = await read(query)  # type: ignore[arg-type]
+        if not busy:
+            busy = True
+            await store.append([kit.judgement()])
+            busy = False
+        return found
+
+    monkeypatch.setattr(store, "_all", read_and_be_overtaken)
+    report = await store.verify([KEY.public])
+    assert report.sound, report.findings
+    monkeypatch.undo()
+    await _sound(store)
