@@ -323,8 +323,11 @@ class _Visit:
 
     async def stay(self) -> None:
         conversations = self.listener._conversations  # noqa: SLF001 — a part of the listener
-        pid = secrets.randbelow(2**31 - 1) + 1
-        key = secrets.token_bytes(LONG_KEY if self.minor >= 2 else SHORT_KEY)
+        # the process is the server's, by which clients know their own notifications; the key is ours
+        pid = self.back.pid or secrets.randbelow(2**31 - 1) + 1
+        length = LONG_KEY if self.minor >= 2 else SHORT_KEY
+        while (pid, key := secrets.token_bytes(length)) in conversations:
+            pass  # of another server
         conversations[pid, key] = self.conversation
         try:
             greeting = [wire.AuthenticationOk().encode()]

@@ -119,6 +119,24 @@ async def test_cancel_keys_are_as_long_as_the_version_says(house: House, version
         assert (await house.app.desk.settled(hold.id)).state is State.WITHDRAWN
 
 
+@pytest.mark.parametrize("minor", [0, 2])
+async def test_the_process_id_is_the_servers_and_the_key_is_not(house: House, minor: int) -> None:
+    """Clients know their own notifications by it, and ask pg_stat_activity about it."""
+    async with await Client.connect(house.app.port) as client:
+        messages = await client.log_in(house.agent, house.token, minor=minor)
+        [told] = [m for m in messages if isinstance(m, wire.BackendKeyData)]
+        client.send(_query("SELECT pg_backend_pid()"))
+        assert (await _answers(client))[1] == str(told.pid)
+        [conversation] = _conversations(house, told.pid)
+        assert conversation._back.pid == told.pid
+        assert conversation._back.key != told.key
+
+
+def _conversations(house: House, pid: int) -> list[conversation.Conversation]:
+    assert house.app._listener is not None
+    return [one for (known, _), one in house.app._listener._conversations.items() if known == pid]
+
+
 async def test_startup_settings_reach_the_session_and_no_query_of_our_own(house: House) -> None:
     options = r"-c search_path=pg_temp,\"nowhere\" -c statement_timeout=9s"
     async with await _client(house, options=options, extra_float_digits="1", DateStyle="German") as client:
