@@ -11,12 +11,14 @@ import json
 import logging
 import sys
 import tempfile
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -24,10 +26,22 @@ from tests.conformance.cache import DEFAULT
 from tests.conformance.plan import PARTS, REGRESS_SQL, Plan, cleared, run
 
 if TYPE_CHECKING:
-    from tests.conformance.result import Result
+    from collections.abc import Sequence
 
-_STYLES = {"same": "green", "accepted": "cyan", "skipped": "yellow", "timeout": "red", "differs": "red"}
+    from tests.conformance.result import Result, Word
+
+_STYLES: dict[Word, str] = {
+    "same": "green",
+    "accepted": "cyan",
+    "skipped": "yellow",
+    "timeout": "red",
+    "differs": "red",
+}
 _SHOWN_LINES = 40
+# Of what goes to a file.
+_WIDTH = 160
+# More results of one kind than a table should have rows.
+_MANY = 12
 
 
 async def compare(plan: Plan, console: Console) -> list[Result]:
@@ -54,7 +68,7 @@ async def compare(plan: Plan, console: Console) -> list[Result]:
 
 
 def show(found: list[Result], console: Console) -> None:
-    """What differs and why, then one table."""
+    """What differs, what is accepted and why, what was skipped; then a table, and the whole in one line."""
     for result in found:
         for difference in result.unexplained:
             console.rule(f"{result.suite} {result.name}", align="left")
@@ -62,22 +76,45 @@ def show(found: list[Result], console: Console) -> None:
             console.print("\n".join(lines[:_SHOWN_LINES]), markup=False, highlight=False)
             if len(lines) > _SHOWN_LINES:
                 console.print(f"… and {len(lines) - _SHOWN_LINES} lines more; --json has them all")
-    table = Table("suite", "same", "accepted", "differs", "timeout", "skipped", "seconds")
-    for suite in dict.fromkeys(result.suite for result in found):
-        of = [result for result in found if result.suite == suite]
-        counts = [str(sum(r.word == word for r in of)) for word in list(_STYLES)[:2]]
-        counts += [str(sum(r.word == word for r in of)) for word in ("differs", "timeout", "skipped")]
-        table.add_row(suite, *counts, f"{sum(r.seconds for r in of):.0f}")
-    console.print(table)
     for result in found:
         label = f"{result.suite} {result.name}"
         for reason in result.accepted:
-            console.print(f"{label}: accepted: {reason}", style="cyan", markup=False, highlight=False)
+            _say(console, f"{label}: accepted: {reason}", "accepted")
         for line in result.stale:
-            said = f"{label}: accepted, but did not show: {line.splitlines()[0]}"
-            console.print(said, style="yellow", markup=False, highlight=False)
+            _say(console, f"{label}: accepted, but did not show: {line.splitlines()[0]}", "skipped")
         if result.word == "skipped":
-            console.print(f"{label}: skipped: {result.direct}", style="yellow", markup=False, highlight=False)
+            _say(console, f"{label}: skipped: {result.direct}", "skipped")
+    console.print(_table(found))
+    _say(console, summed(found), "same" if all(result.good for result in found) else "differs")
+
+
+def summed(found: Sequence[Result]) -> str:
+    """The whole in one sentence, which does not call a thing the same that nobody has looked at."""
+    counts = Counter(result.word for result in found)
+    compared = len(found) - counts["skipped"]
+    words = [f"{counts[word]} {word}" for word in ("same", "accepted", "differs", "timeout") if counts[word]]
+    said = f"{compared} comparisons: {', '.join(words)}" if compared else "nothing was compared"
+    return f"{said}; {counts['skipped']} skipped, of which nothing is known" if counts["skipped"] else said
+
+
+def _table(found: Sequence[Result]) -> Table:
+    """A row for each; of transcripts, which are many, one for those that are the same."""
+    table = Table("what", "outcome", "direct", "firewall", "seconds")
+    for suite in dict.fromkeys(result.suite for result in found):
+        of = [result for result in found if result.suite == suite]
+        many = [result for result in of if result.word == "same"] if len(of) > _MANY else []
+        if many:
+            seconds = sum(result.seconds for result in many)
+            table.add_row(f"{suite}: {len(many)} of {len(of)}", "same", "", "", f"{seconds:.0f}")
+        for result in (result for result in of if result not in many):
+            words = ("", "") if result.word == "skipped" else (result.direct, result.firewall)
+            row = (f"{suite} {result.name}", result.word, *words, f"{result.seconds:.0f}")
+            table.add_row(*map(escape, row), style=_STYLES[result.word])
+    return table
+
+
+def _say(console: Console, text: str, word: Word) -> None:
+    console.print(text, style=_STYLES[word], markup=False, highlight=False)
 
 
 def main() -> int:
@@ -101,7 +138,8 @@ def main() -> int:
     shard = (int(number), int(shards))
     plan = Plan(parts, names, shard, given.regress_sql, given.cache, given.seconds)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    console = Console(stderr=given.json)
+    # a table that is cut to 80 columns in a file tells nobody anything
+    console = Console(stderr=given.json, width=None if sys.stdout.isatty() else _WIDTH)
     found = asyncio.run(compare(plan, console))
     if given.json:
         json.dump([asdict(result) for result in found], sys.stdout, indent=1)
