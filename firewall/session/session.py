@@ -144,6 +144,7 @@ class Session:
             return []
         self.lane.merge()
         self._outbox.notice(message, detail, hint)
+        self._deciding.stir()
         return self._flush()
 
     def knock(self) -> list[Command]:

@@ -193,6 +193,14 @@ class Deciding:
         if len(self._backend.replies):
             self._outbox.commands.append(CancelUpstream())
 
+    def stir(self) -> None:
+        """Postgres is not to take a session for idle whose statement waits for leave (manual 19.11.1,
+        idle_session_timeout). An open transaction is another matter: it may hold locks.
+        """
+        waits = self.turn is not None and self.turn.stage is Stage.CLEARING
+        if waits and self._backend.status == "I" and not self.touched and not len(self._backend.replies):
+            self._outbox.inject(wire.Sync(), Reply(Owed.SYNC, swallow=True))
+
     def abandon(self, sqlstate: str, why: str) -> None:
         """The session ends."""
         if self.turn is not None:

@@ -218,6 +218,32 @@ async def test_statement_timeout_does_not_run_while_it_waits(
         assert [m.sqlstate for m in rest if isinstance(m, wire.ErrorResponse)] == ["57014"]
 
 
+async def test_postgres_does_not_take_it_for_idle_while_it_waits(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clearance, "REMINDER_SECONDS", 0.1)
+    async with await _client(house, idle_session_timeout="500") as client:
+        await _held(house, client)
+        # these reminders take twice the time
+        for _ in range(11):
+            await _notice(client)
+        await house.decide(approve=True)
+        rest = await client.until(wire.ReadyForQuery)
+        assert [m.tag for m in rest if isinstance(m, wire.CommandComplete)] == ["DELETE 0"]
+        # and when it waits for nothing it is idle
+        assert (await client.error()).sqlstate == "57P05"
+
+
+async def test_a_transaction_that_waits_too_long_for_postgres_is_ended_by_it(house: House) -> None:
+    """Its locks are in others' way, whoever it waits for."""
+    async with await _client(house, idle_in_transaction_session_timeout="300") as client:
+        client.send(wire.Query("BEGIN").encode())
+        await client.until(wire.ReadyForQuery)
+        hold = await _held(house, client)
+        assert (await client.error()).sqlstate == "25P03"
+        assert await _settled(house, hold) is State.WITHDRAWN
+
+
 def _extended(sql: str) -> bytes:
     return b"".join(m.encode() for m in (wire.Parse("", sql), wire.Bind("", ""), wire.Execute("", 0)))
 

@@ -236,10 +236,39 @@ client lost
     + """
 notice: hold h-1, waiting for approval by dba
   client: N hold h-1, waiting for approval by dba
+  server: S
 notice: hold h-1 is still pending
   client: N hold h-1 is still pending
+server: Z I
+notice: hold h-1 is still pending
+  client: N hold h-1 is still pending
+  server: S
 cleared: 1
   server: Q DELETE FROM t
+server: Z I | C DELETE 1 | Z I
+  client: C DELETE 1 | Z I
+  done 1 DELETE 1
+notice: nothing waits
+  client: N nothing waits
+""",
+    "in a transaction it keeps locks, and Postgres may end what takes too long": _RUNNING
+    + """
+server: C BEGIN | Z T
+  client: C BEGIN | Z T
+  done 1 BEGIN
+client: Q DELETE FROM t
+  judge 2 DELETE FROM t
+ruled: 2 hold
+  server: P ours: DELETE FROM t | C S ours | S
+server: 1 | 3 | Z T
+  clear 2 DELETE FROM t
+notice: still pending
+  client: N still pending
+server: FATAL 25P03 terminating connection due to idle-in-transaction timeout
+  client: FATAL 25P03 terminating connection due to idle-in-transaction timeout
+server lost
+  withdraw 2 terminating connection due to idle-in-transaction timeout
+  close the database connection was lost
 """,
     "what comes behind a held statement waits in order, and nothing of it is sent": _HELD
     + """
