@@ -3,16 +3,19 @@
 Lines that other tests hold already:
 
 - SSLRequest and GSSENCRequest in either order, plaintext behind them, direct TLS with ALPN, start-ups in
-  pieces or too long, malformed SCRAM, `VALID UNTIL`: `tests/proxy/test_login.py`, `test_bad_input.py`; direct
-  TLS by libpq, client certificates: `tests/proxy/test_certified.py`.
+  pieces or too long, floods, hostile SCRAM, `VALID UNTIL`: `tests/proxy/test_login.py`, `test_bad_input.py`;
+  by libpq in every version and with channel binding: `tests/proxy/test_libpq.py`; client certificates:
+  `tests/proxy/test_certified.py`.
 - TLS without close_notify, bytes buffered behind the handshake: `tests/proxy/test_link.py`.
 - Hostile SCRAM, `y` where -PLUS was offered, authzid, certificates without a binding hash:
   `tests/wire/test_scram.py`.
 - options, repeated and forbidden start-up parameters, search paths: `tests/proxy/test_parameters.py`.
 - SQLSTATEs of failed start-ups, servers without cancel keys: `tests/proxy/test_upstream.py`; what leaks:
   `tests/e2e/test_secrets.py`.
-- Wrong and lost keys, cancel before TLS, drain: `tests/proxy/test_listener.py`, `tests/proxy/test_login.py`.
-- A slow client: `tests/proxy/test_conversation.py`. Holds: `test_held.py`, `test_waiting.py`.
+- Wrong and lost keys, cancel before TLS, drain, thousands who say nothing: `tests/proxy/test_listener.py`,
+  `tests/proxy/test_login.py`; slow start-ups: `test_who_is_slow_is_sent_away` there.
+- A slow client: `tests/proxy/test_conversation.py`. Holds: `test_held.py`, `test_waiting.py`; a client that
+  dies while nothing is read from it: `tests/proxy/test_hangup.py`.
 - CopyBoth, late CopyData, injected messages, as playbooks: `tests/session/test_backend.py`, `test_turn.py`.
 - What parsers do with hostile texts: `tests/sql`, `tests/test_workers.py`; caches in bytes:
   `tests/test_gate.py`.

@@ -147,6 +147,7 @@ class World:
                 self.say(lambda m: m.cancel())
             case 13:
                 self.say(lambda m: m.notice(NOTICE))
+                self.say(lambda m: m.knock())
             case 14:
                 self.client_goes(dice.byte())
             case _:
@@ -200,8 +201,16 @@ class World:
         self.say(strays[what % len(strays)])
 
     def flood(self) -> None:
-        """A client that never stops is no longer read from, as long as nobody answers what it asked."""
+        """A client that never stops is no longer read from, as long as nobody answers what it asked.
+
+        After its Terminate it may say what it likes: nothing of it is kept.
+        """
         self.twin = None
+        if self.machine._line.leaves:
+            before = self.machine._line.size
+            self.client(FLOOD)
+            assert self.machine._line.size == before
+            return
         for _ in range(64):
             if not self.machine.wants_frontend:
                 return
