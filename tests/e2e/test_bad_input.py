@@ -121,6 +121,8 @@ async def _signed_in(house: House) -> tuple[asyncio.StreamReader, asyncio.Stream
     [
         (b"Q" + struct.pack("!I", 3), "08P01"),
         (b"Q" + struct.pack("!I", 0x7FFFFFFF), "54000"),
+        (b"Q" + struct.pack("!I", 0xFFFFFFFF), "08P01"),
+        (b"d" + struct.pack("!I", 0xFFFFFFFF), "08P01"),
         (b"?" + struct.pack("!I", 4), "08P01"),
         (b"B" + struct.pack("!I", 8) + b"\xff\xff\xff\xff", "08P01"),
     ],

@@ -178,6 +178,7 @@ async def test_what_is_no_startup_packet_is_refused(house: House, sent: bytes, s
     [
         wire.Query("SELECT 1").encode(),
         b"p" + struct.pack("!I", 1_000_000),
+        b"p" + struct.pack("!I", 0xFFFF_FFFF),
         wire.SASLInitialResponse("PLAIN", b"x").encode(),
         wire.SASLInitialResponse("SCRAM-SHA-256", None).encode(),
         wire.SASLInitialResponse("SCRAM-SHA-256", b"x" * 5000).encode(),
