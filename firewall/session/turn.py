@@ -340,10 +340,11 @@ class Deciding:
     def _release(self, turn: Turn, ruling: Ruling) -> None:
         self.turn = None
         backend = self._backend
-        prepares = [pair for pair in ruling.prepares if not backend.prepared.means(*pair)]
+        prepares = not all(backend.prepared.means(*pair) for pair in ruling.prepares)
+        # also what has its text already: it outlives a DEALLOCATE ALL that was sent before
+        backend.prepared.prepares(ruling.prepares)
         if prepares or ruling.changes_catalog or ruling.facts != self.facts:
             backend.portals.names_changed()
-            backend.prepared.prepares(prepares)
             self.facts = ruling.facts
         work = self._granted.popleft()
         backend.opens(work)

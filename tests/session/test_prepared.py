@@ -73,6 +73,42 @@ client: B <a | E | S
   server: bait | S
   declined 26000
 """,
+    "DEALLOCATE ALL forgets nothing that was prepared again behind it": """
+client: Q PREPARE a AS DROP TABLE t
+  judge 1 PREPARE a AS DROP TABLE t
+ruled: 1 allow prepares a=DROP TABLE t
+  clear 1 PREPARE a AS DROP TABLE t
+cleared: 1
+  server: Q PREPARE a AS DROP TABLE t
+server: C PREPARE | Z I
+  client: C PREPARE | Z I
+  done 1 PREPARE
+client: Q DEALLOCATE ALL | Q PREPARE a AS DROP TABLE t
+  judge 2 DEALLOCATE ALL
+ruled: 2 allow
+  clear 2 DEALLOCATE ALL
+cleared: 2
+  server: Q DEALLOCATE ALL
+  judge 3 PREPARE a AS DROP TABLE t
+ruled: 3 allow prepares a=DROP TABLE t
+  clear 3 PREPARE a AS DROP TABLE t
+cleared: 3
+  server: Q PREPARE a AS DROP TABLE t
+server: C DEALLOCATE ALL | Z I | C PREPARE | Z I
+  client: C DEALLOCATE ALL | Z I | C PREPARE | Z I
+  done 2 DEALLOCATE ALL
+  done 3 PREPARE
+# Postgres will refuse this one, and keep the other
+client: Q PREPARE a AS SELECT 1
+  judge 4 PREPARE a AS SELECT 1
+ruled: 4 allow prepares a=SELECT 1
+  clear 4 PREPARE a AS SELECT 1
+cleared: 4
+  server: Q PREPARE a AS SELECT 1
+client: P : SELECT 2 | B <a | E | S
+  server: P : SELECT 2 | bait | S
+  declined 42P05
+""",
     "SQL's PREPARE and the protocol's Parse share their names": """
 client: Q PREPARE a AS SELECT 1
   judge 1 PREPARE a AS SELECT 1
