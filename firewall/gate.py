@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from firewall.labelling import Labelling, Remembered
+from firewall.places import Places
 from firewall.shown import Shown
 from firewall.sql import Analysis, Effect, Facts, Kind, ObjectType
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from firewall.catalog import Snapshot
     from firewall.labelling import Kept
     from firewall.policy import Policy, Subject, Verdict
+    from firewall.session import Watch
     from firewall.workers import Analysts
 
 CACHE_BYTES = 32 * 1024 * 1024
@@ -105,6 +107,7 @@ class Gate:
         self._read_catalog = read_catalog
         self._snapshot: Snapshot | None = None
         self.labelling = Labelling(policy, kept or Remembered(""), Shown(analysts).views)
+        self._places: Places | None = None
         # readings of the catalog: how many were asked for, which of them judging waits for, and up to
         # which of them the snapshot serves
         self._wanted = 0
@@ -199,6 +202,19 @@ class Gate:
         if effects == judgement.effects:
             return now
         return replace(now, effects=effects, verdict=self._policy.evaluate(judgement.subject, effects))
+
+    def watch(self, judgement: Judgement) -> Watch | None:
+        """What may come to the client when it is released; None if anything."""
+        if not judgement.verdict.enforced:
+            return None
+        places = self._places
+        if (
+            places is None
+            or places.snapshot is not self._snapshot
+            or places.labels is not self.labelling.labels
+        ):
+            places = self._places = Places(self.snapshot, self.labelling.labels)
+        return places.watch(judgement.effects, (s.node for s in judgement.analysis.statements))
 
     async def releasing(self, judgement: Judgement, session: str, statement: str) -> None:
         """To be called before anything is released: what it copies is labelled from now on.

@@ -226,7 +226,7 @@ class Conversation:
         if kept is None:
             if len(self._rulings) >= MAX_RULINGS:
                 self._rulings.clear()
-            kept = self._rulings[id(judgement)] = ruling(judgement)
+            kept = self._rulings[id(judgement)] = ruling(judgement, self._guarded.gate.watch(judgement))
         return kept
 
     async def _work_out(self, command: session.Judge) -> None:
@@ -240,7 +240,8 @@ class Conversation:
             in_doubt=command.in_doubt,
             prepared=command.prepared,
         )
-        self._event(lambda: self._machine.ruled(command.ticket, ruling(judgement)))
+        ruled = ruling(judgement, self._guarded.gate.watch(judgement))
+        self._event(lambda: self._machine.ruled(command.ticket, ruled))
 
     def _foresee(self, text: str, facts: sql.Facts) -> None:
         """Analyse while the rest of the batch is on its way."""
@@ -359,7 +360,7 @@ class Conversation:
         self._regulate()
 
 
-def ruling(judgement: Judgement) -> session.Ruling:
+def ruling(judgement: Judgement, watch: session.Watch | None) -> session.Ruling:
     """A judgement as the session needs it. In observe mode everything passes; the record says the verdict."""
     verdict = judgement.verdict
     action = session.Action(verdict.action.value) if verdict.enforced else session.Action.ALLOW
@@ -372,6 +373,7 @@ def ruling(judgement: Judgement) -> session.Ruling:
         changes_catalog=judgement.changes_catalog,
         facts=replace(after, prepared=()),
         judgement=judgement,
+        watch=watch,
     )
 
 

@@ -20,9 +20,11 @@ from firewall.session.commands import (
 )
 from firewall.session.session import Session
 from firewall.session.turn import CANCELLED
+from firewall.session.watch import UNANNOUNCED, Watch
 
 __all__ = [
     "CANCELLED",
+    "UNANNOUNCED",
     "Act",
     "Action",
     "CancelUpstream",
@@ -39,5 +41,6 @@ __all__ = [
     "Session",
     "ToBackend",
     "ToFrontend",
+    "Watch",
     "Withdraw",
 ]

@@ -15,6 +15,7 @@ from firewall.session.outbox import Outbox
 from firewall.session.portals import Portals
 from firewall.session.prepared import Prepared
 from firewall.session.replies import ENDS, RUNS, Owed, Replies, Reply
+from firewall.session.watch import Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 # No server message that is not row data is larger than an ErrorResponse with the statement in it.
 MAX_BACKEND_FRAME = 64 * 1024 * 1024
 
+_BEGINS_RESULT = frozenset(b"Tn")
 _FORWARDED_AS_THEY_ARE = frozenset(b"tHc")
 
 # Encodings in which no byte of a multi-byte character is ASCII (manual 23.3.1), so that a text cut into
@@ -74,6 +76,7 @@ class Backend:
         self.outbox = Outbox(self.replies)
         self.prepared = Prepared(self.replies)
         self.portals = Portals()
+        self.watcher = Watcher()
         self.status = "I"
         self.skipping = False
         self.copy_in = False
@@ -85,6 +88,7 @@ class Backend:
         self._cutter = wire.BackendCutter(MAX_BACKEND_FRAME)
         self._parameters = dict(parameters)
         self._open: dict[int, Work] = {}
+        self._stopped = False
 
     def reads(self, text: str) -> bool:
         """`text` cannot mean to the server something else than to the grammar (design section 5)."""
@@ -112,11 +116,12 @@ class Backend:
     @property
     def at_boundary(self) -> bool:
         """Nothing half-sent: a message of our own may be put in here."""
-        return not self._cutter.mid_frame
+        return self._stopped or not self._cutter.mid_frame
 
     def opens(self, work: Work) -> None:
         self._open[work.ticket] = work
         self.catalog_changed |= work.ruling.changes_catalog
+        self.watcher.released(work.ruling)
 
     def receive(self, data: bytes) -> None:
         """Raises ProtocolViolation when the server's answers are not those that are owed."""
@@ -168,6 +173,8 @@ class Backend:
                 raise ProtocolViolation(f"the server answered `{head.owed.name}` with `{code}`")
 
     def _answer(self, frame: wire.Frame, head: Reply) -> None:
+        if frame.code in _BEGINS_RESULT and head.describes is None:
+            self._begins(frame, head)
         if head.owed is Owed.QUERY:
             if frame.code == ord("C"):
                 self._completed(head, frame)
@@ -194,6 +201,16 @@ class Backend:
                     pass
         if not head.swallow:
             self.outbox.to_frontend(frame.raw)
+
+    def _begins(self, frame: wire.Frame, head: Reply) -> None:
+        work = head.portal.work if head.portal is not None else head.work
+        try:
+            self.watcher.look(frame, work.ruling if work is not None else None)
+        except ProtocolViolation:
+            # nothing of the frames behind this one is sent on, whatever has come of them
+            self._stopped = True
+            self.outbox.commands.append(CatalogChanged())
+            raise
 
     def _completed(self, head: Reply, frame: wire.Frame) -> None:
         tag = wire.CommandComplete.decode(frame.body).tag
@@ -263,6 +280,8 @@ class Backend:
         """Postgres discards everything up to Sync."""
         for reply in self.replies.skip_to_sync():
             work = reply.work
+            if reply.owed is Owed.DESCRIBE and reply.portal is not None:
+                reply.portal.work.described = False  # it may outlive the batch, behind a savepoint
             if work is None:
                 continue
             if not work.sqlstate:

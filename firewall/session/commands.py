@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from firewall.session.watch import Watch
+
 
 class Action(StrEnum):
     """What the verdict comes to on the wire."""
@@ -46,6 +48,7 @@ class Ruling:
     changes_catalog: names may mean something else afterwards.
     facts: the session's facts once the text has been released; opaque here.
     judgement: whatever the edge wants back with `Clear` and `Done`; opaque here.
+    watch: which columns its result may have; None if any.
     """
 
     action: Action
@@ -55,6 +58,7 @@ class Ruling:
     changes_catalog: bool = False
     facts: object = None
     judgement: object = None
+    watch: Watch | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,12 +186,14 @@ class Work:
     """What was released under one ticket, until Postgres has answered all of it.
 
     left: executions that have not ended. index: of its newest message among all that were sent.
+    described: Postgres has been asked what its result is, before it was asked for any row.
     """
 
     ticket: int
     ruling: Ruling
     left: int
     index: int = 0
+    described: bool = False
     tags: list[str] = field(default_factory=list)
     size: int = 0
     sqlstate: str = ""

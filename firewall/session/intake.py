@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from firewall.session.backend import Backend
     from firewall.session.lane import Lane
     from firewall.session.line import Line
+    from firewall.session.portals import Portal
     from firewall.session.turn import Deciding
 
 # Messages that Postgres has not answered; a client that sends ever more of them waits. Postgres holds back
@@ -119,7 +120,7 @@ class Intake:
             case wire.Execute(portal):
                 self._take_execute(portal)
             case wire.Describe(kind, name):
-                self._pass(Reply(Owed.DESCRIBE, describes=name if kind == "S" else None))
+                self._take_describe(kind, name)
             case wire.Close(kind, name):
                 if kind == "S":
                     self._pass(Reply(Owed.CLOSE, name=name))
@@ -170,15 +171,35 @@ class Intake:
         self._deciding.begin(found.text, bind, found.types)
         return False
 
-    def _take_execute(self, name: str) -> None:
+    def _take_describe(self, kind: str, name: str) -> None:
+        if kind == "S":
+            self._pass(Reply(Owed.DESCRIBE, describes=name))
+            return
         portal = self._backend.portals.find(name)
+        if portal is not None:
+            portal.work.described = True
+        self._pass(Reply(Owed.DESCRIBE, portal=portal))
+
+    def _describe(self, name: str, portal: Portal | None) -> None:
+        """See that Postgres says what a result is before its first row, where the client has not asked."""
+        if portal is not None:
+            portal.work.described = True
+        reply = Reply(Owed.DESCRIBE, swallow=True, portal=portal)
+        self._outbox.inject(wire.Describe("P", name), reply)
+
+    def _take_execute(self, name: str) -> None:
+        portal, watcher = self._backend.portals.find(name), self._backend.watcher
         if portal is None:
             # Postgres knows it as a cursor that SQL declared, or not at all
+            if watcher.knows_cursors:
+                self._describe(name, None)
             self._pass(Reply(Owed.EXECUTE))
         elif self._backend.portals.stale(portal):
             self._deciding.decline(portals.STALE)
         else:
             portal.begun = True
+            if not (portal.work.described or watcher.has_seen(portal.work.ruling)):
+                self._describe(name, portal)
             self._backend.prepared.prepares(portal.work.ruling.prepares)
             self._pass(Reply(Owed.EXECUTE, work=portal.work, portal=portal))
         self._deciding.touched = True

@@ -230,9 +230,14 @@ class Lane:
             if self.bind and not self._describes:
                 return False
             length = data[at + 1] << 24 | data[at + 2] << 16 | data[at + 3] << 8 | data[at + 4]
+            begun = at
+            at += 1 + length
             if length < 4:
                 return False
-            at += 1 + length
+            if entry.ruling.watch is not None:
+                # what the result shows was looked at once; another is looked at again
+                if not self._backend.watcher.same(entry.ruling, data[begun:at]):
+                    return False
         elif self._describes:
             return False
         rows = at
@@ -274,13 +279,14 @@ class Lane:
         if self._parses:
             replies.push(Reply(Owed.PARSE, sql=entry.sql, types=entry.types))
             backend.prepared.sent()
+        work.described = self._describes
         replies.push(Reply(Owed.BIND, work=work, portal=backend.portals.find("")))
         work.index = replies.sent
         backend.portals.bound("", work, replies.sent)
-        if self._describes:
-            replies.push(Reply(Owed.DESCRIBE))
         portal = backend.portals.find("")
         assert portal is not None
+        if self._describes:
+            replies.push(Reply(Owed.DESCRIBE, portal=portal))
         portal.begun = True
         replies.push(Reply(Owed.EXECUTE, work=work, portal=portal))
         replies.push(Reply(Owed.SYNC))
@@ -301,8 +307,11 @@ class Lane:
     def _offer(self, entry: Entry) -> object | None:
         if entry.facts is not self._deciding.facts or entry.settings != self._backend.settings:
             return None
-        portal = self._backend.portals.find("")
+        backend = self._backend
+        portal = backend.portals.find("")
         if portal is not None and not portal.over:
+            return None
+        if self.bind and not self._describes and not backend.watcher.has_seen(entry.ruling):
             return None
         self._seen = entry
         self.types = entry.types

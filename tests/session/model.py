@@ -2,7 +2,8 @@
 
 Messages are answered as in manual 53.2 and as `PostgresMain` does it: an error in the extended protocol
 discards everything up to Sync, a simple Query included; a failed transaction takes nothing but its end; a
-COPY takes nothing but its data and ignores Sync and Flush. Texts: `SELECT …` (two rows), `BEGIN`, `COMMIT`,
+COPY takes nothing but its data and ignores Sync and Flush. Texts: `SELECT …` (two rows of column 1 of
+relation 7, or of column 2 with SECRET in it if the text is about secrets), `BEGIN`, `COMMIT`,
 `ROLLBACK`, `FAIL …` (fails when it is run), `BAD …` (is not SQL), `COPY …` (FROM STDIN), `PREPARE name AS
 …`, `DEALLOCATE name`, `EXECUTE name`; anything else is not SQL.
 """
@@ -19,6 +20,21 @@ if TYPE_CHECKING:
 
 KNOWN = ("SELECT", "BEGIN", "COMMIT", "ROLLBACK", "FAIL", "COPY", "PREPARE", "DEALLOCATE", "EXECUTE")
 _ROWS = 2
+SECRET = b"secret"
+
+
+def _secret(text: str) -> bool:
+    return "secret" in text
+
+
+def _value(text: str) -> bytes:
+    return SECRET if _secret(text) else b"x"
+
+
+def _described(text: str) -> bytes:
+    if not text.startswith("SELECT"):
+        return b"n\0\0\0\4"
+    return wire.RowDescription((wire.Field("c", 7, 2 if _secret(text) else 1),)).encode()
 
 
 class Failed(Exception):
@@ -88,7 +104,8 @@ class Model:
             case wire.Describe(kind, name):
                 if name not in (self.statements if kind == "S" else self.portals):
                     raise Failed("26000" if kind == "S" else "34000")
-                return (wire.ParameterDescription(()).encode() if kind == "S" else b"") + b"n\0\0\0\4"
+                text = self.statements[name] if kind == "S" else self.portals[name].text
+                return (wire.ParameterDescription(()).encode() if kind == "S" else b"") + _described(text)
             case wire.Execute(portal, rows):
                 return self._execute(portal, rows)
             case wire.Close(kind, name):
@@ -135,7 +152,7 @@ class Model:
             left = _ROWS - portal.given
             now = min(left, rows) if rows else left
             portal.given += now
-            out = wire.DataRow((b"x",)).encode() * now
+            out = wire.DataRow((_value(portal.text),)).encode() * now
             if rows and now == rows:
                 return out + b"s\0\0\0\4"
             return out + wire.CommandComplete(f"SELECT {now}").encode()
@@ -149,7 +166,8 @@ class Model:
         self._check(sql)
         self.ran.append((sql, ()))
         if sql.startswith("SELECT"):
-            return wire.DataRow((b"x",)).encode() + wire.CommandComplete("SELECT 1").encode() + self._ready()
+            row = wire.DataRow((_value(sql),)).encode()
+            return _described(sql) + row + wire.CommandComplete("SELECT 1").encode() + self._ready()
         out = self._run(sql, "Q")
         return out if self.copying else out + self._ready()
 

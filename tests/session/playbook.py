@@ -12,6 +12,8 @@ reads like a packet trace:
 Events: `client:` `server:` bytes from that side; `ruled: TICKET VERDICT [flags]`, `cleared:`, `refused:`
 `notice:`, `cancel`, `knock`, `client lost`, `client ended`, `time out`, `server lost`, `shut down`,
 `failed:`.
+Flags of a ruling: native, multi, ddl, path, `shows=2,3` (columns of relation 7 whose columns 1 and 2 are
+labelled), fetches, opens, anything, prepares. `T 7.1,0.0` describes a result by the places of its columns.
 A refusal's bait is `bait` (a Parse) or `Q bait`; `Foresee` is left out, having no answer.
 """
 
@@ -88,9 +90,11 @@ def happen(machine: session.Session, event: str, chunk: int = 0) -> list[session
 
 
 def ruling(verdict: str, flags: str = "") -> session.Ruling:
-    """`allow`, `hold` or `deny`; flags: native, multi, ddl, path (names move), `prepares n=text`."""
-    base = session.Ruling(session.Action(verdict), facts="facts", judgement="judgement")
+    """`allow`, `hold` or `deny`, and flags. Rulings with the same flags have one judgement."""
+    judgement = _judgements.setdefault(flags, object())
+    base = session.Ruling(session.Action(verdict), facts="facts", judgement=judgement)
     prepares = re.search(r"prepares (\w+)=(.*)", flags)
+    shows = re.search(r"shows=([\d,]*)", flags)
     words = flags.partition("prepares")[0].split()
     return replace(
         base,
@@ -99,6 +103,23 @@ def ruling(verdict: str, flags: str = "") -> session.Ruling:
         changes_catalog="ddl" in words,
         facts="other facts" if "path" in words else "facts",
         prepares=((prepares[1], prepares[2]),) if prepares else (),
+        watch=watch(shows[1], words) if shows else None,
+    )
+
+
+_judgements: dict[str, object] = {}
+
+
+def watch(shows: str, words: Sequence[str] = ()) -> session.Watch:
+    """Of a catalog with one relation, 7, that has columns 1 to 3, of which 1 and 2 are labelled."""
+    announced = {(7, int(column)) for column in shows.split(",") if column}
+    return session.Watch(
+        {7: 3},
+        {(7, 0), (7, 1), (7, 2)},
+        announced,
+        fetches="fetches" in words,
+        opens="opens" in words,
+        anything="anything" in words,
     )
 
 
@@ -151,7 +172,8 @@ def from_server(text: str) -> bytes:  # one line for each message
         case "t":
             return wire.ParameterDescription(()).encode()
         case "T":
-            return wire.RowDescription(()).encode()
+            places = [place.split(".") for place in rest.split(",") if place]
+            return described(*((int(table), int(column)) for table, column in places))
         case "C":
             return wire.CommandComplete(rest).encode()
         case "Z":
@@ -174,6 +196,13 @@ def from_server(text: str) -> bytes:  # one line for each message
         case "raw":
             return bytes.fromhex(rest)
     raise AssertionError(f"unknown message `{text}`")
+
+
+def described(*places: tuple[int, int]) -> bytes:
+    """A RowDescription of columns that come from there."""
+    return wire.RowDescription(
+        tuple(wire.Field("c", table, column, 25, -1, -1, 0) for table, column in places)
+    ).encode()
 
 
 def render(commands: Sequence[session.Command]) -> list[str]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from firewall import session, wire
 from firewall.session.intake import MAX_OWED
 from firewall.session.session import MAX_QUEUED
-from tests.session.model import Model
+from tests.session.model import SECRET, Model
 from tests.session.playbook import BAIT, RESERVED
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ TEXTS = (
     *("SELECT allow", "SELECT hold", "SELECT deny", "SELECT approved", "BEGIN", "COMMIT", "ROLLBACK"),
     *("FAIL allow", "FAIL approved", "BAD allow", "BAD hold", "BAD deny", "BAD native"),
 )
+# nothing was judged to show column 2 of relation 7, which is what the model's secrets come from
+WATCH = session.Watch({7: 2}, {(7, 0), (7, 2)}, frozenset())
 COPIES = ("COPY allow", "COPY hold", "COPY approved")
 
 
@@ -179,7 +181,9 @@ class World:
             name, _, text = rest.partition(" AS ")
             prepares, judged = ((name, text),), "PREPARE allow"
         native = judge.sql.endswith("native") and not judge.refresh
-        return session.Ruling(action(judged), native=native, prepares=prepares, facts=0, judgement=judged)
+        return session.Ruling(
+            action(judged), native=native, prepares=prepares, facts=0, judgement=judged, watch=WATCH
+        )
 
     def machine_says(self, commands: list[session.Command]) -> None:
         for command in commands:
@@ -289,6 +293,26 @@ names_by_protocol = st.lists(one_name, min_size=4, max_size=14)
 names_by_both = st.lists(st.one_of(one_name, by_sql), min_size=4, max_size=14)
 
 
+secrets = st.sampled_from(["SELECT secret allow", "SELECT secret approved"])
+
+
+@st.composite
+def telling(draw: st.DrawFn) -> list[wire.FrontendMessage]:
+    """A statement with a result that was not announced, asked for in any way."""
+    text = draw(secrets)
+    if draw(st.booleans()):
+        return [wire.Sync(), wire.Query(text)]
+    messages: list[wire.FrontendMessage] = [wire.Sync(), wire.Parse("", text)]
+    if draw(st.booleans()):
+        messages.append(wire.Describe("S", ""))
+    for _ in range(draw(st.integers(1, 3))):
+        messages.append(wire.Bind("", ""))
+        if draw(st.booleans()):
+            messages.append(wire.Describe("P", ""))
+        messages += [wire.Execute("", draw(st.sampled_from([0, 1])))] * draw(st.integers(1, 2))
+    return [*messages, wire.Sync()]
+
+
 def encoded(script: list[list[wire.FrontendMessage]]) -> bytes:
     messages = [message for part in script for message in part]
     return b"".join(message.encode() for message in [*messages, wire.Sync()])
@@ -333,6 +357,25 @@ def test_what_takes_the_lane_is_what_postgres_would_do() -> None:
 
     play()
     assert by_lane > 200, "the lane was hardly tried"
+
+
+@settings(max_examples=300)
+@given(scripts, telling(), scripts, st.integers(0, 2**32))
+def test_no_row_comes_of_a_result_that_was_not_announced(
+    before: list[list[wire.FrontendMessage]],
+    secret: list[wire.FrontendMessage],
+    after: list[list[wire.FrontendMessage]],
+    seed: int,
+) -> None:
+    """INVARIANT: 3. However it is asked for, and whatever goes before it."""
+    script = [*before, secret, *after]
+    sent = Model(refuses=refused_by_policy)
+    world = World(encoded(script), random.Random(seed))
+    world.run()
+    assert SECRET not in world.seen
+    assert bool(world.closed) is (SECRET in sent.receive(encoded(script)))
+    if world.closed:
+        assert trace(bytes(world.seen))[-1] == "E"
 
 
 def _nothing_runs_as_another(script: list[list[wire.FrontendMessage]], seed: int) -> None:
