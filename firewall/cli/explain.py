@@ -5,23 +5,24 @@ The verdict is made where every verdict is made, by a `Gate`; nothing is run.
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from firewall import policy
 from firewall.cli import catalogs, explained, house
 from firewall.cli.command import command
 from firewall.cli.exits import Usage
+from firewall.cli.explain_lines import Line, answered
 from firewall.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from firewall.catalog import Snapshot
     from firewall.catalog.labels import Mark
@@ -55,16 +56,6 @@ PolicyFile = Annotated[
 ]
 
 
-class Line(BaseModel):
-    """One line of stdin. setup: texts that the session has run before; they decide what names mean."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    sql: str
-    agent: str | None = None
-    setup: list[str] = []
-
-
 @dataclass(frozen=True, slots=True)
 class Bench:
     """What statements are judged by.
@@ -94,18 +85,32 @@ async def explain(  # noqa: PLR0913, PLR0917 — one option for each thing that 
     """Say what a statement would do, and why it would be allowed, held or denied. Nothing is run.
 
     With --catalog and --policy neither settings nor a database are needed. Several statements in one text are
-    judged together, as Postgres would run them together. With --json: one line for each text.
+    judged together, as Postgres would run them together. With --json: one line for each text; a line of stdin
+    that is wrong is answered with what is wrong about it.
     """
     bench = await _bench(terminal, catalog, name, rules)
-    async with _gate(bench) as gate:
-        for line in _lines(text):
-            who = line.agent or agent
-            subject = _subject(bench, who, owner, team)
-            judgement = await _judge(gate, bench, subject, line)
-            if terminal.as_json:
-                terminal.document(explained.public(judgement))
-            else:
-                explained.tell(terminal, judgement)
+    workers = len(os.sched_getaffinity(0)) if text == LINES else 1
+    async with _gate(bench, workers) as gate:
+
+        async def judge(line: Line) -> Judgement:
+            return await _judge(gate, bench, _subject(bench, line.agent or agent, owner, team), line)
+
+        if text != LINES:
+            _say(terminal, await judge(Line(sql=_text(text))))
+            return
+        async for answer in answered(_stdin(), judge):
+            if isinstance(answer, Usage) and not terminal.as_json:
+                raise answer
+            _say(terminal, answer)
+
+
+def _say(terminal: Terminal, answer: Judgement | Usage) -> None:
+    if isinstance(answer, Usage):
+        terminal.document({"error": answer.message, "hint": answer.hint})
+    elif terminal.as_json:
+        terminal.document(explained.public(answer))
+    else:
+        explained.tell(terminal, answer)
 
 
 async def _bench(terminal: Terminal, catalog: Path | None, name: str | None, rules: Path | None) -> Bench:
@@ -126,7 +131,7 @@ async def _bench(terminal: Terminal, catalog: Path | None, name: str | None, rul
 
 
 @asynccontextmanager
-async def _gate(bench: Bench) -> AsyncIterator[Gate]:
+async def _gate(bench: Bench, workers: int) -> AsyncIterator[Gate]:
     from firewall.gate import Gate  # noqa: PLC0415 — the parsers; not every command has to wait for them
     from firewall.labelling import Remembered  # noqa: PLC0415 — as below
     from firewall.workers import Analysts  # noqa: PLC0415 — as above
@@ -134,7 +139,7 @@ async def _gate(bench: Bench) -> AsyncIterator[Gate]:
     async def read() -> Snapshot:
         return bench.snapshot
 
-    analysts = Analysts(1)
+    analysts = Analysts(workers)
     try:
         gate = Gate(bench.rules, analysts, read, Remembered(bench.name, bench.marks))
         await analysts.warm(await gate.refresh())
@@ -171,26 +176,11 @@ async def _judge(gate: Gate, bench: Bench, subject: Subject, line: Line) -> Judg
     return await gate.judge(subject, line.sql, facts, in_doubt=in_doubt, prepared=prepared)
 
 
-def _lines(text: str | None) -> Iterator[Line]:
-    if text is not None and text != LINES:
-        yield Line(sql=text)
-    elif sys.stdin.isatty():
+def _text(text: str | None) -> str:
+    return text if text is not None else _stdin().read()
+
+
+def _stdin() -> TextIO:
+    if sys.stdin.isatty():
         raise Usage("there is nothing to explain", hint="write the statement behind the command, or on stdin")
-    elif text is None:
-        yield Line(sql=sys.stdin.read())
-    else:
-        for number, line in enumerate(sys.stdin, 1):
-            if line.strip():
-                yield _parsed(line, number)
-
-
-def _parsed(line: str, number: int) -> Line:
-    try:
-        return Line.model_validate_json(line)
-    except ValidationError as error:
-        wrong: Sequence[str | int] = error.errors()[0]["loc"]
-        where = f"`{'.'.join(map(str, wrong))}`: " if wrong else ""
-        raise Usage(
-            f"line {number} of stdin: {where}{error.errors()[0]['msg'].lower()}",
-            hint='write {"sql": "…", "agent": "…", "setup": ["…"]}; agent and setup may be left out',
-        ) from None
+    return sys.stdin

@@ -158,22 +158,73 @@ def test_an_agent_of_the_store_comes_with_its_owner_and_team(shop: Prompt) -> No
     assert shop(*explain, "--agent", "other", "--team", "bi").document["verdict"] == "deny"
 
 
-@pytest.mark.parametrize(
-    ("line", "told"),
-    [
-        ("nonsense", "line 1 of stdin: invalid json"),
-        ({"agent": "a"}, "line 1 of stdin: `sql`: field required"),
-        ({"sql": "SELECT 1", "setp": []}, "`setp`: extra inputs"),
-        ({"sql": 1}, "`sql`"),
-    ],
-)
-def test_a_line_that_is_wrong(
+WRONG = [
+    ("nonsense", "line 1 of stdin: invalid json"),
+    ({"agent": "a"}, "line 1 of stdin: `sql`: field required"),
+    ({"sql": "SELECT 1", "setp": []}, "`setp`: extra inputs"),
+    ({"sql": 1}, "`sql`"),
+    ('["SELECT 1"]', "line 1 of stdin: input should be"),
+    ('{"sql": "SELECT 1"', "line 1 of stdin: invalid json"),
+    ("[" * 100_000, "line 1 of stdin: invalid json"),
+]
+
+
+@pytest.mark.parametrize(("line", "told"), WRONG[:2])
+def test_a_line_that_is_wrong_ends_what_people_read(
     shop: Prompt, monkeypatch: pytest.MonkeyPatch, line: dict[str, Any] | str, told: str
 ) -> None:
     lines(monkeypatch, line)
     said = shop("explain", "-", "--catalog", "shop.json")
     assert said.code == Exit.WRONG
     assert told in said.err
+
+
+def test_and_costs_programs_that_line_alone(shop: Prompt, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines(monkeypatch, *(line for line, _ in WRONG), {"sql": "SELECT 1"})
+    said = shop("explain", "-", "--json", "--catalog", "shop.json")
+    assert said.code == Exit.DONE
+    *wrong, right = said.records
+    assert right["verdict"] == "allow"
+    for number, (record, (_, told)) in enumerate(zip(wrong, WRONG, strict=True), 1):
+        assert told.replace("line 1", f"line {number}") in record["error"]
+        assert "agent and setup may be left out" in record["hint"]
+
+
+def test_hostile_texts_are_held(shop: Prompt, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [
+        *("SELECT '\ud800'", "SELECT 1\0; DROP TABLE orders", "SELECT 'x", 'SELECT "x', "SELECT $$x"),
+        *("/* SELECT 1", "SELECT " + "(" * 200_000 + "1", "SELECT " + "x" * 2_000_000),
+        *("SELECT 1 " + "UNION SELECT 1 " * 100_000, "SELECT 1"),
+    ]
+    lines(monkeypatch, *({"sql": text} for text in texts))
+    *hostile, harmless = shop("explain", "-", "--json", "--catalog", "shop.json").records
+    assert harmless["verdict"] == "allow"
+    assert len(hostile) == len(texts) - 1
+    for record in hostile:
+        assert record["verdict"] == "hold"
+        assert record["opaque"]
+        assert {effect["kind"] for effect in record["effects"]} == {"unknown"}
+
+
+def test_bytes_that_are_no_text_cost_their_line_alone(shop: Prompt, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO(b'{"sql": "SELECT \'\xff\'"}\n\xff\n{"sql": "SELECT 1"}')
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(raw, encoding="utf-8"))
+    hostile, wrong, harmless = shop("explain", "-", "--json", "--catalog", "shop.json").records
+    assert (hostile["verdict"], harmless["verdict"]) == ("hold", "allow")
+    assert "line 2 of stdin: invalid json" in wrong["error"]
+
+
+def test_many_lines_are_answered_in_their_order(shop: Prompt, monkeypatch: pytest.MonkeyPatch) -> None:
+    # every third takes long
+    texts = [
+        f"SELECT {' + '.join(['id'] * (1 + 100 * (n % 3 == 0)))} AS n{n} FROM orders" for n in range(120)
+    ]
+    texts += [f"SELECT * FROM absent_{n}" for n in range(80)]
+    lines(monkeypatch, *({"sql": text} for text in texts))
+    said = shop("explain", "-", "--json", "--catalog", "shop.json").records
+    assert len(said) == len(texts)
+    assert [f"absent_{n}" in record["opaque"] for n, record in enumerate(said[120:])] == [True] * 80
+    assert not any(record["opaque"] for record in said[:120])
 
 
 def test_wrong_places(prompt: Prompt) -> None:
