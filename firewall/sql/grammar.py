@@ -14,6 +14,7 @@ import json
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import postgast
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 MAX_SQL_BYTES = 1 << 20  # larger texts belong into COPY or parameters
 SMALL_SQL_BYTES = 64 << 10  # up to here no text can nest deeply enough to overrun a C stack of 8 MiB
 MAX_DEEPENING_TOKENS = 20_000  # half of what was measured to be safe, in texts above SMALL_SQL_BYTES
+MAX_TOKENS = 400_000  # makes more nodes than are walked; about 0.3 s to count
+MAX_DEPTH = 1_000  # of parentheses and brackets; queries have 6, generated ones dozens
 MAX_STATEMENTS = 5_000
 
 
@@ -44,6 +47,11 @@ _FLAT_TOKENS = words(
     ASCII_46 ASCII_59 NULL_P TRUE_P FALSE_P DEFAULT SQL_COMMENT C_COMMENT
     """
 )
+# `(` and `[`, and what closes them
+_STEPS = {
+    **dict.fromkeys((pg_query_pb2.Token.ASCII_40, pg_query_pb2.Token.ASCII_91), 1),
+    **dict.fromkeys((pg_query_pb2.Token.ASCII_41, pg_query_pb2.Token.ASCII_93), -1),
+}
 _EXHAUSTED = ("memory exhausted", "stack depth", "out of memory")
 
 
@@ -96,19 +104,25 @@ def _check(sql: str) -> bytes | TooHard:
         return TooHard("the text holds a NUL, at which Postgres would stop reading")
     if len(text) > MAX_SQL_BYTES:
         return TooHard(f"the text is {len(text)} bytes long; at most {MAX_SQL_BYTES} are analysed")
-    if len(text) > SMALL_SQL_BYTES:
-        return _check_tokens(sql) or text
+    # without so many there cannot be too many, or too deep: no reason to cut a short text into tokens
+    if len(text) > SMALL_SQL_BYTES or text.count(b"(") + text.count(b"[") > MAX_DEPTH:
+        return _check_tokens(sql, small=len(text) <= SMALL_SQL_BYTES) or text
     return text
 
 
-def _check_tokens(sql: str) -> TooHard | None:
+def _check_tokens(sql: str, *, small: bool) -> TooHard | None:
     try:
         tokens = postgast.scan(sql).tokens
     except postgast.PgQueryError:
         return None  # the grammar stops at the same place, and says it better
+    if len(tokens) > MAX_TOKENS:
+        return TooHard(f"the text has more than {MAX_TOKENS} tokens")
     flat = {pg_query_pb2.Token.Value(name) for name in _FLAT_TOKENS}
-    if sum(token.token not in flat for token in tokens) > MAX_DEEPENING_TOKENS:
+    kinds = [token.token for token in tokens]
+    if not small and sum(kind not in flat for kind in kinds) > MAX_DEEPENING_TOKENS:
         return TooHard(f"the text has more than {MAX_DEEPENING_TOKENS} operators and keywords")
+    if max(accumulate(_STEPS.get(kind, 0) for kind in kinds), default=0) > MAX_DEPTH:
+        return TooHard(f"the text nests too deeply: more than {MAX_DEPTH} parentheses inside each other")
     return None
 
 
