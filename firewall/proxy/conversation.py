@@ -230,9 +230,21 @@ class Conversation:
         return kept
 
     async def _work_out(self, command: session.Judge) -> None:
+        try:
+            judgement = await self._judged(command)
+        except CatalogError as error:
+            # INVARIANT: 3. what cannot be judged is refused; whoever asks again may find it readable
+            refusal = telling.not_judged(error)
+            await self._log.append([self._clearance.refusal_record(refusal)])
+            self._event(lambda: self._machine.refused(command.ticket, refusal))
+            return
+        ruled = ruling(judgement, self._guarded.gate.watch(judgement))
+        self._event(lambda: self._machine.ruled(command.ticket, ruled))
+
+    async def _judged(self, command: session.Judge) -> Judgement:
         if command.refresh:
             await self._guarded.gate.refresh()
-        judgement = await self._guarded.gate.judge(
+        return await self._guarded.gate.judge(
             self._clearance.subject,
             command.sql,
             _facts(command.facts),
@@ -240,8 +252,6 @@ class Conversation:
             in_doubt=command.in_doubt,
             prepared=command.prepared,
         )
-        ruled = ruling(judgement, self._guarded.gate.watch(judgement))
-        self._event(lambda: self._machine.ruled(command.ticket, ruled))
 
     def _foresee(self, text: str, facts: sql.Facts) -> None:
         """Analyse while the rest of the batch is on its way."""

@@ -16,6 +16,7 @@ from firewall.sql import Kind
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from firewall.errors import CatalogError
     from firewall.gate import Judgement
     from firewall.session import Done
 
@@ -26,6 +27,7 @@ REJECTED = "QF001"
 EXPIRED = "QF002"
 VOIDED = "QF003"
 NOT_RECORDED = "58030"
+NOT_JUDGED = "58000"
 INSUFFICIENT_PRIVILEGE = "42501"
 CANCELLED = "57014"
 # What the log keeps of a value that nobody had to look at; the digest binds all of it.
@@ -192,6 +194,15 @@ def not_recorded(why: str) -> Refusal:
         "query-firewall: the statement was not run, because the log could not be written",
         detail=printable(why),
         hint="tell the operator of the firewall; statements pass again when the store does",
+    )
+
+
+def not_judged(error: CatalogError) -> Refusal:
+    """Nobody knows what it would do, because the database cannot be asked what it is."""
+    return Refusal(
+        NOT_JUDGED,
+        f"query-firewall: the statement was not run, it could not be judged: {printable(error.message)}",
+        hint=printable(error.hint),
     )
 
 

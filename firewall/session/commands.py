@@ -91,7 +91,7 @@ class Foresee:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Answer with `Session.ruled(ticket, ruling)`.
+    """Answer with `Session.ruled(ticket, ruling)`, or `Session.refused(ticket, …)` if it cannot be judged.
 
     refresh: Postgres knows names that the catalog did not; read the catalog again first.
     lexing_safe: false when the server's settings make texts mean something else than they say.

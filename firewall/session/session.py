@@ -135,7 +135,7 @@ class Session:
         return self._event(clear)
 
     def refused(self, ticket: int, refusal: Refusal) -> list[Command]:
-        """Leave was not given."""
+        """Leave was not given, or what was to be judged could not be."""
         return self._event(lambda: self._deciding.refused(ticket, refusal))
 
     def notice(self, message: str, *, detail: str = "", hint: str = "") -> list[Command]:

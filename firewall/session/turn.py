@@ -173,10 +173,10 @@ class Deciding:
         return True
 
     def refused(self, ticket: int, refusal: Refusal) -> None:
-        """Leave was not given."""
+        """Leave was not given, or there is no verdict."""
         self._given_up.pop(ticket, None)
         turn = self.turn
-        if turn is not None and turn.ticket == ticket and turn.stage is Stage.CLEARING:
+        if turn is not None and turn.ticket == ticket and turn.stage in {Stage.JUDGING, Stage.CLEARING}:
             self._refuse(turn, refusal)
 
     def cancel(self) -> None:

@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from house import open_house, policy_text
+from house import LOGIN, open_house, policy_text, prepare
 
 from firewall import clock, credentials, wire
 from firewall.errors import CatalogError, FirewallError
@@ -188,6 +188,36 @@ async def test_a_broken_policy_is_placed(postgres: EmbeddedPostgres, shop: str, 
     with pytest.raises(FirewallError, match=r"policy\.yaml:\d+:\d+: `default`"):
         async with open_house(postgres, shop, tmp_path):
             pass
+
+
+async def test_a_catalog_that_is_denied_stops_statements_and_names_the_privilege(
+    postgres: EmbeddedPostgres, database: str, tmp_path: Path
+) -> None:
+    prepare(postgres, database)
+    async with open_house(postgres, database, tmp_path) as house:
+        with psycopg.connect(postgres.dsn(database), autocommit=True) as admin:
+            async with await psycopg.AsyncConnection.connect(house.dsn(), autocommit=True) as connection:
+                await connection.execute("SELECT 1")
+                admin.execute("REVOKE SELECT ON pg_catalog.pg_trigger FROM PUBLIC")
+                house.app.gates["shop"].outdate()
+                for prepared in (False, True):
+                    with pytest.raises(psycopg.Error, match="`pg_trigger` is not open") as raised:
+                        await connection.execute("SELECT 2", prepare=prepared)
+                    assert raised.value.sqlstate == "58000"
+                    hint = raised.value.diag.message_hint or ""
+                    assert f'`GRANT SELECT ON pg_catalog.pg_trigger TO "{LOGIN}"`' in hint
+                # the session goes on as soon as it can
+                admin.execute("GRANT SELECT ON pg_catalog.pg_trigger TO PUBLIC")
+                assert await (await connection.execute("SELECT 3")).fetchone() == (3,)
+        refused = await house.records("refusal")
+        assert [record["sqlstate"] for record in refused] == ["58000", "58000"]
+
+
+async def test_a_statement_of_ten_megabytes_is_refused_and_costs_no_more(house: House) -> None:
+    async with await psycopg.AsyncConnection.connect(house.dsn(), autocommit=True) as connection:
+        with pytest.raises(psycopg.errors.ProgramLimitExceeded, match="may be 1 MiB long"):
+            await connection.execute(f"SELECT '{'x' * 10_000_000}'")
+        assert await (await connection.execute("SELECT 1")).fetchone() == (1,)
 
 
 async def test_a_full_store_lets_nothing_pass_and_recovers(

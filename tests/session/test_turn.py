@@ -7,6 +7,27 @@ import pytest
 from tests.session.playbook import play
 
 PLAYBOOKS = {
+    "what cannot be judged is refused, and the session goes on": """
+client: Q SELECT 1
+  judge 1 SELECT 1
+refused: 1 58000 the catalog could not be read
+  server: Q bait
+server: E 42601 syntax error | Z I
+  client: E 58000 the catalog could not be read | Z I
+client: P s: SELECT 2 | B <s | E | S
+  server: P s: SELECT 2
+  judge 2 SELECT 2
+refused: 2 58000 the catalog could not be read
+  server: bait | S
+server: 1 | E 42601 syntax error | Z I
+  client: 1 | E 58000 the catalog could not be read | Z I
+client: B <s | E | S
+  judge 3 SELECT 2
+ruled: 3 allow
+  clear 3 SELECT 2
+cleared: 3
+  server: B <s | E | S
+""",
     "a simple query is judged, cleared and sent": """
 client: Q SELECT 1
   judge 1 SELECT 1
