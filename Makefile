@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup demo test check conformance bench fuzz regress pictures format clean
+.PHONY: help setup demo test check conformance bench bench-analysis fuzz regress pictures format clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
@@ -35,6 +35,9 @@ conformance: $(STAMP) ## compare with Postgres: regression SQL, pgbench, drivers
 
 bench: $(STAMP) ## measure the firewall beside direct, PgBouncer, HAProxy and pgpool-II (20 minutes)
 	$(BIN)/python -m tests.benchmarks $(BENCH)
+
+bench-analysis: $(STAMP) ## measure the analysis of new statements on a catalog of 2,000 tables (1 minute)
+	$(BIN)/python -m tests.benchmarks.analysis $(BENCH)
 
 # FUZZ_SECONDS is the time for each target (60). What is found stays in fixtures/fuzz and fails the tests.
 fuzz: $(STAMP) ## look for bytes that any room reads and should not choke on (11 minutes)

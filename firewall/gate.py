@@ -161,7 +161,7 @@ class Gate:
         serves = self._wanted
         snapshot = await self._read_catalog()
         if self._snapshot is None or snapshot.version != self._snapshot.version:
-            self._analysts.publish(snapshot)
+            await asyncio.to_thread(self._analysts.publish, snapshot)
         await self.labelling.read(snapshot)
         self._snapshot = snapshot
         self._served = serves

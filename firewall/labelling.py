@@ -109,8 +109,10 @@ class Labelling:
             known = self._changes
             try:
                 await self._take_over()
-                await self._keep(self._found(snapshot), why="a comment says so")
-                await self._keep(self._moved(snapshot), why="the column was renamed")
+                found = await asyncio.to_thread(self._found, snapshot)
+                await self._keep(found, why="a comment says so")
+                moved = await asyncio.to_thread(self._moved, snapshot)
+                await self._keep(moved, why="the column was renamed")
             except StoreError as error:
                 raise CatalogError(f"the labels cannot be kept: {error.message}", hint=error.hint) from error
             if self._ways is None or snapshot is not self._snapshot or self._changes != known:

@@ -14,6 +14,7 @@ import pickle
 import resource
 import signal
 import tempfile
+import threading
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING
 import structlog
 from pebble import ProcessExpired, ProcessPool
 
-from firewall import sql
+from firewall import heap, sql
 from firewall.sql.analyse import analyse
 
 if TYPE_CHECKING:
@@ -51,23 +52,28 @@ class Analysts:
     def __init__(self, workers: int) -> None:
         self._workers = workers
         self._published: dict[Path, None] = {}  # newest last
+        self._publishing = threading.Lock()
         self._folder = tempfile.TemporaryDirectory(prefix="query-firewall-")
         self._closed = False
         self._pool = _pool(workers)
 
     def publish(self, snapshot: Snapshot) -> None:
-        """Make a catalog known to the workers; texts are analysed against published catalogs only."""
+        """Make a catalog known to the workers; texts are analysed against published catalogs only.
+
+        Takes long for a large one; any thread may do it.
+        """
         path = self._path(snapshot.version)
-        self._published.pop(path, None)
-        self._published[path] = None
-        if not path.exists():
-            scratch = path.with_suffix(".new")
-            scratch.write_bytes(pickle.dumps(snapshot, protocol=pickle.HIGHEST_PROTOCOL))
-            scratch.rename(path)
-        while len(self._published) > MAX_PUBLISHED:
-            oldest = next(iter(self._published))
-            del self._published[oldest]
-            oldest.unlink(missing_ok=True)
+        with self._publishing:
+            self._published.pop(path, None)
+            self._published[path] = None
+            if not path.exists():
+                scratch = path.with_suffix(".new")
+                scratch.write_bytes(pickle.dumps(snapshot, protocol=pickle.HIGHEST_PROTOCOL))
+                scratch.rename(path)
+            while len(self._published) > MAX_PUBLISHED:
+                oldest = next(iter(self._published))
+                del self._published[oldest]
+                oldest.unlink(missing_ok=True)
 
     async def warm(self, snapshot: Snapshot) -> None:
         """Start every worker and let it read the catalog."""
@@ -138,9 +144,10 @@ def _analyse(path: str, version: str, text: str, facts: sql.Facts) -> sql.Analys
     """Runs in a worker."""
     snapshot = _snapshots.get(version)
     if snapshot is None:
-        # our own file in our own private folder
-        snapshot = pickle.loads(Path(path).read_bytes())  # noqa: S301
-        _snapshots[version] = snapshot
-        while len(_snapshots) > _KEPT:
+        while len(_snapshots) >= _KEPT:
             del _snapshots[next(iter(_snapshots))]
+        with heap.keeping():
+            # our own file in our own private folder
+            snapshot = pickle.loads(Path(path).read_bytes())  # noqa: S301
+        _snapshots[version] = snapshot
     return analyse(text, snapshot, facts)

@@ -7,6 +7,7 @@ snapshot is taken not to exist.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import asyncpg
 
+from firewall import heap
 from firewall.catalog import introspect_sql as sql
 from firewall.catalog.introspect_mark import MARK
 from firewall.catalog.serial import digest
@@ -102,27 +104,10 @@ async def reread(connection: asyncpg.Connection, last: Reading | None) -> Readin
             mark = f"{tuple(session.values())} {await connection.fetchval(MARK)}"
             if last is not None and last.mark == mark:
                 return last
-            rows = {
-                name: await connection.fetch(query)
-                for name, query in {
-                    "relations": sql.RELATIONS,
-                    "columns": sql.COLUMNS,
-                    "children": sql.CHILDREN,
-                    "triggers": sql.TRIGGERS,
-                    "rules": sql.RULES,
-                    "foreign keys": sql.FOREIGN_KEYS,
-                    "functions": sql.functions(session["server_version"]),
-                    "operators": sql.OPERATORS,
-                    "casts": sql.CASTS,
-                    "checks": sql.CHECKS,
-                    "indexes": sql.INDEXES,
-                    "policies": sql.POLICIES,
-                    "types": sql.TYPES,
-                    "operator classes": sql.OPERATOR_CLASSES,
-                    "closed": sql.CLOSED,
-                    "roles": sql.ROLES,
-                }.items()
-            }
+            with heap.keeping():
+                rows = await _rows(connection, session["server_version"])
+                # a second for thousands of tables, during which whoever waits for a row may have it
+                return Reading(mark, await asyncio.to_thread(_used_up, session, rows))
     except asyncpg.InsufficientPrivilegeError as error:
         raise _missing_privilege(error, role) from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
@@ -130,7 +115,35 @@ async def reread(connection: asyncpg.Connection, last: Reading | None) -> Readin
             f"the catalog could not be read: `{error}`",
             hint="see that the database is up and that its login may connect, then try again",
         ) from error
-    return Reading(mark, _snapshot(session, rows))
+
+
+async def _rows(connection: asyncpg.Connection, server_version: int) -> dict[str, Rows]:
+    queries = {
+        "relations": sql.RELATIONS,
+        "columns": sql.COLUMNS,
+        "children": sql.CHILDREN,
+        "triggers": sql.TRIGGERS,
+        "rules": sql.RULES,
+        "foreign keys": sql.FOREIGN_KEYS,
+        "functions": sql.functions(server_version),
+        "operators": sql.OPERATORS,
+        "casts": sql.CASTS,
+        "checks": sql.CHECKS,
+        "indexes": sql.INDEXES,
+        "policies": sql.POLICIES,
+        "types": sql.TYPES,
+        "operator classes": sql.OPERATOR_CLASSES,
+        "closed": sql.CLOSED,
+        "roles": sql.ROLES,
+    }
+    return {name: await connection.fetch(query) for name, query in queries.items()}
+
+
+def _used_up(session: asyncpg.Record, rows: dict[str, Rows]) -> Snapshot:
+    """The snapshot; the rows are let go here, which takes a while as well."""
+    snapshot = _snapshot(session, rows)
+    rows.clear()
+    return snapshot
 
 
 def _snapshot(session: asyncpg.Record, rows: Mapping[str, Rows]) -> Snapshot:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks import analysis
+
 ROOT = Path(__file__).resolve().parents[2]
 MEASURES = {
     *(f"{mode}-c1-{what}" for mode in ("prepared", "extended", "simple") for what in ("latency", "p99")),
@@ -39,3 +41,12 @@ def test_the_short_form_measures_everything(tmp_path: Path) -> None:
     assert all(of_firewall[measure] > 0 for measure in MEASURES if not measure.endswith("-kib"))
     assert {row["target"] for row in rows} == {"direct", "firewall"}
     assert "aim: at least 0.85" in done.stdout
+
+
+def test_the_analysis_is_measured_as_well(capsys: pytest.CaptureFixture[str]) -> None:
+    analysis.main(["--statements", "60", "--tables", "30"])
+    said = capsys.readouterr().out
+    told = dict(line.split("  ", 1) for line in said.splitlines()[1:])
+    assert {"new statement, p99", "event loop blocked", "event loop blocked, reading again"} <= told.keys()
+    assert "(to reach: 10)" in told["new statement, p99"]
+    assert all(float(value.split()[0]) > 0 for value in told.values())

@@ -1,0 +1,29 @@
+"""Large things that are made once and kept, such as a catalog, and Python's collector of cyclic garbage.
+
+A full collection looks at every object there is, and holds up everybody meanwhile: for a fifth of a second if
+there is a catalog of thousands of tables. What is kept has no garbage in it, so it is set apart and never
+looked at again. It goes like anything else when nobody refers to it any more.
+"""
+
+from __future__ import annotations
+
+import gc
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def keeping() -> Iterator[None]:
+    """What is made inside is kept. Nothing is collected meanwhile; what was garbage before is gone."""
+    gc.collect()  # cheap: what was kept before is not looked at
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        if enabled:
+            gc.enable()
