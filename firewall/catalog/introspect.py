@@ -270,6 +270,7 @@ def _function(row: asyncpg.Record) -> Function:
         settings=tuple(_setting(entry) for entry in row["settings"]),
         takes=tuple(row["takes"]),
         uses=tuple(row["uses"]),
+        defaults=row["defaults"],
     )
 
 

@@ -180,6 +180,8 @@ SELECT n.nspname::pg_catalog.text AS schema, p.proname::pg_catalog.text AS name,
        COALESCE(pg_catalog.pg_get_function_result(p.oid), '') AS returns,
        p.proargmodes::pg_catalog.text[] AS modes, p.proargnames AS names,
        COALESCE(p.proconfig, '{{}}') AS settings,
+       CASE WHEN p.pronargdefaults > 0 AND n.nspname <> 'pg_catalog'
+            THEN COALESCE(pg_catalog.pg_get_expr(p.proargdefaults, 0), '') ELSE '' END AS defaults,
        CASE WHEN n.nspname = 'pg_catalog' THEN '{{}}' ELSE ARRAY(
            SELECT pg_catalog.format_type(t.oid, NULL) FROM pg_catalog.unnest(p.proargtypes) AS t (oid)
            WHERE t.oid >= 16384

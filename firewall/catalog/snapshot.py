@@ -118,6 +118,7 @@ class Function:
     settings: its SET clauses, name and value as pg_proc.proconfig keeps them.
     takes: the types of its arguments, as format_type prints them; only those that a user made.
     uses: the functions that an aggregate is made of, `schema.function`.
+    defaults: what arguments that a call leaves out are given, a list of expressions.
     """
 
     schema: str
@@ -134,6 +135,7 @@ class Function:
     settings: tuple[tuple[str, str], ...] = ()
     takes: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
+    defaults: str = ""
 
     @property
     def qualified(self) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from firewall.sql import grammar, reviewed
 from firewall.sql.analysis import Kind, ObjectType
-from firewall.sql.functions import type_name, user_function
+from firewall.sql.functions import defaults, named_type, type_name, user_function
 from firewall.sql.grammar import strings
 from firewall.sql.names import Name, find_functions, find_relations, of_strings, path_of
 
@@ -37,6 +37,10 @@ def call(walk: Walk, name: Name, count: int, scope: Scope, arguments: list[Any] 
     for function in own:
         if function.schema not in reviewed.SYSTEM_SCHEMAS:
             user_function(walk, function, scope)
+            if count != function.arguments:
+                defaults(walk, function, scope)
+    if count == 1 and named_type(walk, name, scope) and not own and reviewed.danger(name.name) is None:
+        return  # `type(x)` is a cast to it where no function is called so (manual 4.2.9)
     if f"{name.name}()" in walk.after.temporary:
         walk.effect(Kind.EXECUTE, str(name), scope, ObjectType.FUNCTION)
     if name.schema in {"", "pg_catalog", "information_schema"} or not own:
@@ -203,14 +207,18 @@ def _equality(kind: str) -> Handler:
 
 
 def _attribute(walk: Walk, parts: tuple[str, ...], scope: Scope) -> None:
-    """`x.f` may be the call f(x) (manual 8.16.5), of an own function or a dangerous built-in."""
+    """`x.f` may be the call f(x) (manual 8.16.5), or a cast to a type f."""
     for part in parts:
         if part in reviewed.SEQUENCE_FUNCTIONS or reviewed.danger(part) is not None:
             call(walk, Name("", part), 1, scope)
-        elif part in walk.snapshot.functions_by_name:
+            continue
+        if part in walk.snapshot.functions_by_name:
             for function in find_functions(Name("", part), 1, scope, walk.snapshot):
                 if function.schema not in reviewed.SYSTEM_SCHEMAS:
                     user_function(walk, function, scope)
+                    if function.arguments != 1:
+                        defaults(walk, function, scope)
+        named_type(walk, Name("", part), scope)
 
 
 def _column(walk: Walk, node: dict[str, Any], scope: Scope) -> None:

@@ -102,6 +102,13 @@ def user_function(walk: Walk, function: Function, scope: Scope, *, by_type: bool
         walk.effect(Kind.EXECUTE, function.qualified, scope, ObjectType.FUNCTION)
 
 
+def defaults(walk: Walk, function: Function, scope: Scope) -> None:
+    """What stands in for the arguments that a call leaves out."""
+    via = f"default of {function.qualified}"
+    if function.defaults and walk.enter(f"{via} {function.defaults}"):
+        expression(walk, function.defaults, replace(scope, via=via, depth=scope.depth + 1))
+
+
 def _built_in(walk: Walk, function: Function, scope: Scope) -> bool:
     """Whether a function in the server's own C code is understood; its body is the code's name there.
 
@@ -240,17 +247,22 @@ def type_name(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
         return
     if name.schema == "pg_catalog":
         return
-    kinds = _kinds(walk, name, scope)
-    touch_types(walk, kinds, scope)
-    relations = find_relations(_element(name), scope, walk.snapshot).relations
-    for relation in relations:
-        touch_row(walk, relation, scope)
-    if kinds or relations or (not name.schema and name.name.lstrip("_") in BUILT_IN_TYPES):
+    if named_type(walk, name, scope) or (not name.schema and name.name.lstrip("_") in BUILT_IN_TYPES):
         return
     if name.schema == "information_schema":
         return
     walk.missing[str(name)] = None
     walk.unknown(f"there is no type `{name}` in the catalog", str(name), scope, ObjectType.TYPE)
+
+
+def named_type(walk: Walk, name: Name, scope: Scope) -> bool:
+    """A value of a type outside pg_catalog of this name may be made; whether there is such a type."""
+    kinds = _kinds(walk, name, scope)
+    touch_types(walk, kinds, scope)
+    relations = find_relations(_element(name), scope, walk.snapshot).relations
+    for relation in relations:
+        touch_row(walk, relation, scope)
+    return bool(kinds) or any(relation.columns for relation in relations)
 
 
 def _element(name: Name) -> Name:

@@ -19,7 +19,7 @@ from firewall.sql.lineage_scope import (
     renamed,
     union,
 )
-from firewall.sql.lineage_values import only, value
+from firewall.sql.lineage_values import condition, only, value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,14 +65,17 @@ class From:
                 raise Doubt
             there = {field.name for field in right.fields}
             shared = [field.name for field in left.fields if field.name in there]
-        merged = tuple(Field(name, left.one(name).sources | right.one(name).sources) for name in shared)
+        pairs = [(left.one(name), right.one(name)) for name in shared]
+        merged = tuple(Field(a.name, a.sources | b.sources, stored=a.stored and b.stored) for a, b in pairs)
         for field in merged:
             self.conditions |= self.queries.mention(field.sources)
+            if not field.stored:
+                self.queries.kept |= field.sources
         rest = tuple(f for f in left.fields + right.fields if not f.name or f.name not in shared)
         joined = Item(merged + rest, ranges)
         if on := node.args.get("on"):
             scope = Scope((Item(left.fields + right.fields, ranges),), self.outer, self.ctes)
-            self.conditions |= value(self.queries, on, scope)
+            self.conditions |= condition(self.queries, on, scope)
         return joined
 
     def _item(self, node: exp.Expr, before: tuple[Item, ...]) -> Item:

@@ -11,8 +11,9 @@ from sqlglot import exp
 
 from firewall.sql import lineage_from, lineage_writes
 from firewall.sql.lineage_agree import identifier
+from firewall.sql.lineage_compare import stored
 from firewall.sql.lineage_scope import NOTHING, Doubt, Field, Range, Rows, Scope, Sources, renamed, union
-from firewall.sql.lineage_values import bare, only, value, window
+from firewall.sql.lineage_values import bare, condition, only, value, window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,7 +117,7 @@ class Queries:
                     fields.extend(_all(scope, row.this, None))
                 case _:
                     name = identifier(expression.args["alias"]) if named else _made_up(node)
-                    fields.append(Field(name, value(self, node, scope)))
+                    fields.append(Field(name, value(self, node, scope), stored=stored(node, scope)))
         return tuple(fields)
 
     def _with(
@@ -197,7 +198,7 @@ class Queries:
         scope = Scope(items, outer, ctes)
         tested = [conditions]
         conditions_of = (node.args.get(clause) for clause in ("where", "having"))
-        tested += [value(self, condition.this, scope) for condition in conditions_of if condition]
+        tested += [condition(self, clause.this, scope) for clause in conditions_of if clause]
         fields = self.returned(node.expressions, scope)
         if group := node.args.get("group"):
             only(group, "expressions", "rollup", "cube", "grouping_sets")
@@ -260,7 +261,7 @@ class Queries:
                         raise
                     return self.mention(union(shown))
             case _:
-                return value(self, node, scope)
+                return condition(self, node, scope)
 
 
 def _all(scope: Scope, table: object, schema: object) -> tuple[Field, ...]:
@@ -278,7 +279,8 @@ def _joined(left: Rows, right: Rows) -> Rows:
     if len(left.fields) != len(right.fields):
         raise Doubt
     fields = tuple(
-        Field(a.name, a.sources | b.sources) for a, b in zip(left.fields, right.fields, strict=True)
+        Field(a.name, a.sources | b.sources, stored=a.stored and b.stored)
+        for a, b in zip(left.fields, right.fields, strict=True)
     )
     return Rows(fields, left.conditions | right.conditions)
 

@@ -109,6 +109,7 @@ class Relations:
                     for name in {column.name, *_generated_from(column, own)}
                     if table is relation or any(c.name == name for c in table.columns)
                 ),
+                stored=True,
             )
             for column in relation.columns
         )
@@ -119,7 +120,7 @@ class Relations:
         if len(body.fields) != len(relation.columns):
             raise Doubt
         fields = tuple(
-            Field(column.name, field.sources | {(relation.qualified, column.name)})
+            Field(column.name, field.sources | {(relation.qualified, column.name)}, stored=True)
             for column, field in zip(relation.columns, body.fields, strict=True)
         )
         return Shape(fields, body.conditions, body.relations | {relation.qualified})

@@ -8,7 +8,7 @@ Where two readings remain, both count; where none does, `Doubt` is raised and th
 from __future__ import annotations
 
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -43,17 +43,21 @@ def union(parts: Iterable[Sources]) -> Sources:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A column of a FROM item or of a result; no name when Postgres would make one up."""
+    """A column of a FROM item or of a result; no name when Postgres would make one up.
+
+    stored: it is a column of a relation, not something that was computed from some.
+    """
 
     name: str
     sources: Sources
+    stored: bool = False
 
 
 def renamed(fields: tuple[Field, ...], columns: Sequence[str]) -> tuple[Field, ...]:
     """The first columns under the names that an alias gives them."""
     if len(columns) > len(fields):
         raise Doubt
-    named = tuple(Field(name, field.sources) for name, field in zip(columns, fields, strict=False))
+    named = tuple(replace(field, name=name) for name, field in zip(columns, fields, strict=False))
     return named + fields[len(columns) :]
 
 
@@ -175,6 +179,20 @@ class Scope:
         if name in SYSTEM_COLUMNS and source.relation:
             return frozenset({(source.relation, name)})
         raise Doubt  # a function in attribute notation (manual 4.2.6), or an error
+
+    def place(self, table: str, name: str, schema: str = "") -> tuple[object, Field | None]:
+        """Where a column stands: the same for two columns only if they are of one row of one relation."""
+        for source in [self.range(table, schema)] if table else self._having(name):
+            field = next((field for field in source.fields if field.name == name), None)
+            return (id(source), "" if source.relation else name), field
+        return name, None
+
+    def _having(self, name: str) -> Iterator[Range]:
+        for scope in self._outwards():
+            yield from (r for r in scope.ranges if r.loose or any(f.name == name for f in r.fields))
+            yield from (r for r in scope.ranges if name in SYSTEM_COLUMNS and r.relation)
+        for scope in self._outwards():
+            yield from (r for r in scope.ranges if r.alias == name)
 
     def range(self, table: str, schema: str = "") -> Range:
         """The FROM item that a qualifier means."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from firewall.sql.lineage_agree import identifier, keyword
+from firewall.sql.lineage_compare import comparisons, spelled
 from firewall.sql.lineage_scope import NOTHING, Doubt, Scope, Sources, union
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def value(queries: Queries, node: exp.Expr, scope: Scope) -> Sources:
             window(queries, node, scope)
             return value(queries, node.this, scope)
         case exp.Filter():
-            shown = value(queries, node.expression, scope)
+            shown = condition(queries, node.expression.this, scope)
             inner = value(queries, node.this, scope)
             if isinstance(node.this, exp.Count):
                 queries.test(shown)
@@ -91,7 +92,7 @@ def value(queries: Queries, node: exp.Expr, scope: Scope) -> Sources:
             )
         case exp.Order():  # of an aggregate's input
             for key in node.expressions:
-                queries.test(value(queries, key, scope))
+                queries.test(condition(queries, key, scope))
             return value(queries, node.this, scope)
         case _ if isinstance(node, LEAVES):
             return NOTHING
@@ -100,6 +101,12 @@ def value(queries: Queries, node: exp.Expr, scope: Scope) -> Sources:
             if not _quiet_cast(queries, node, found):
                 queries.kept |= found
             return found
+        case exp.AtTimeZone() | exp.TimestampTrunc() | exp.DateTrunc():
+            # `time zone "ada@example.com" not recognized`
+            for part in (node.args.get("zone"), node.args.get("unit")):
+                if isinstance(part, exp.Expr):
+                    queries.kept |= value(queries, part, scope)
+            return _parts(queries, node, scope)
         case exp.Func() if not isinstance(node, QUIET):
             found = _parts(queries, node, scope)
             queries.kept |= found
@@ -108,6 +115,16 @@ def value(queries: Queries, node: exp.Expr, scope: Scope) -> Sources:
             return _parts(queries, node, scope)
         case _:
             raise Doubt
+
+
+def condition(queries: Queries, node: exp.Expr, scope: Scope) -> Sources:
+    """What decides which rows there are, or how they are put together; what it spells out is kept."""
+    found: list[Sources] = []
+    for part in comparisons(node):
+        found.append(value(queries, part, scope))
+        if spelled(part, scope):
+            queries.kept |= found[-1]
+    return union(found)
 
 
 def _quiet_cast(queries: Queries, node: exp.Cast, sources: Sources) -> bool:
@@ -149,7 +166,7 @@ def window(queries: Queries, node: exp.Window, scope: Scope) -> None:
         keys += [frame.args.get("start"), frame.args.get("end")]
     for key in keys:
         if isinstance(key, exp.Expr):  # a bound may be a word
-            queries.test(value(queries, key, scope))
+            queries.test(condition(queries, key, scope))
 
 
 def only(node: exp.Expr, *known: str) -> None:
@@ -172,6 +189,8 @@ def _count(queries: Queries, node: exp.Count, scope: Scope) -> Sources:
         return NOTHING
     counted = _parts(queries, node, scope)
     queries.test(counted)
+    if spelled(node, scope):
+        queries.kept |= counted
     one = not node.expressions and not isinstance(node.parent, exp.Dot)
     return NOTHING if one and not queries.relations.has_own("count") else counted
 

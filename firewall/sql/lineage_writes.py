@@ -12,7 +12,7 @@ from sqlglot import exp
 from firewall.sql.lineage_agree import identifier
 from firewall.sql.lineage_from import From
 from firewall.sql.lineage_scope import NOTHING, Doubt, Field, Item, Range, Rows, Scope, Sources
-from firewall.sql.lineage_values import QUERIES, only, value
+from firewall.sql.lineage_values import QUERIES, condition, only, value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +53,7 @@ def _change(
     scope = Scope(clause.items, outer, ctes)
     tested = clause.conditions
     if where := node.args.get("where"):
-        tested |= value(queries, where.this, scope)
+        tested |= condition(queries, where.this, scope)
     written = _assignments(queries, node.expressions, scope) if isinstance(node, exp.Update) else {}
     queries.write(target.relation, written)
     if not node.args.get("returning"):
@@ -92,9 +92,9 @@ def _insert(queries: Queries, node: exp.Insert, outer: Scope | None, ctes: Mappi
             tested |= value(queries, key, Scope((Item.of(target),), outer, ctes))
         inserted = Range("excluded", _after(Range("", _blank(target)), written).fields)
         scope = Scope((Item.of(target), Item((), (inserted,))), outer, ctes)
-        for condition in ("index_predicate", "where"):
-            if part := conflict.args.get(condition):
-                tested |= value(queries, part.this if isinstance(part, exp.Where) else part, scope)
+        for clause in ("index_predicate", "where"):
+            if part := conflict.args.get(clause):
+                tested |= condition(queries, part.this if isinstance(part, exp.Where) else part, scope)
         for name, sources in _assignments(queries, conflict.expressions, scope).items():
             written[name] = written.get(name, NOTHING) | sources
     queries.write(target.relation, written)
@@ -110,12 +110,12 @@ def _merge(queries: Queries, node: exp.Merge, outer: Scope | None, ctes: Mapping
     clause = From(queries, outer, ctes)
     clause.add(node.args["using"])
     scope = Scope((Item.of(target), *clause.items), outer, ctes)
-    tested = clause.conditions | value(queries, node.args["on"], scope)
+    tested = clause.conditions | condition(queries, node.args["on"], scope)
     written: dict[str, Sources] = {}
     for when in node.args["whens"].expressions:
         only(when, "matched", "source", "condition", "then")
-        if condition := when.args.get("condition"):
-            tested |= value(queries, condition, scope)
+        if decides := when.args.get("condition"):
+            tested |= condition(queries, decides, scope)
         match when.args["then"]:
             case exp.Update() as then:
                 only(then, "expressions")

@@ -10,6 +10,7 @@ from postgast import pg_query_pb2
 
 from firewall.sql import grammar
 from firewall.sql.analysis import Kind, ObjectType
+from firewall.sql.functions import BUILT_IN_TYPES
 from firewall.sql.names import of_range_var
 from firewall.sql.queries import into, read_relation
 from firewall.sql.walk import MAX_BODIES
@@ -121,7 +122,11 @@ def _create_as(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
 def _prepare(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
     walk.volatile = True
     walk.effect(Kind.SESSION, "prepare_stmt", scope, ObjectType.STATEMENT)
+    walk.values(node.get("argtypes"), scope)
     text = inner(walk.sql, "AS")
+    if any(_own_type(walk, item["TypeName"]) for item in node.get("argtypes", ())):
+        # whoever executes it makes values of these types
+        text = f"{_casts(walk.sql)}; {text}"
     name = node.get("name", "")
     kept = tuple((other, sql) for other, sql in walk.after.prepared if other != name)
     walk.after = replace(walk.after, prepared=(*kept, (name, text)))
@@ -130,18 +135,48 @@ def _prepare(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
     walk.missing |= looked_up.missing
 
 
+def _own_type(walk: Walk, node: dict[str, Any]) -> bool:
+    """Whether a type is not certainly one of pg_catalog's."""
+    *schema, name = grammar.strings(node.get("names")) or ("",)
+    built_in = name in BUILT_IN_TYPES and name not in walk.snapshot.types_by_name
+    return schema != ["pg_catalog"] and not (built_in and not schema)
+
+
+def _casts(text: str) -> str:
+    """`SELECT NULL::type, …` for the types in PREPARE's parentheses."""
+    data, depth, start = text.encode(), 0, 0
+    types: list[str] = []
+    for token in postgast.scan(text).tokens:
+        if token.token == pg_query_pb2.Token.ASCII_40:
+            depth += 1
+            start = token.end if depth == 1 else start
+        elif token.token == pg_query_pb2.Token.ASCII_44 and depth == 1:
+            types.append(data[start : token.start].decode())
+            start = token.end
+        elif token.token == pg_query_pb2.Token.ASCII_41:
+            depth -= 1
+            if not depth:
+                types.append(data[start : token.start].decode())
+                break
+    return "SELECT " + ", ".join(f"NULL::{each}\n" for each in types)
+
+
 def _execute(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
     walk.volatile = True
     name = node.get("name", "")
     text = dict(walk.after.prepared).get(name)
     walk.values(node.get("params"), scope)
     parsed = grammar.parse(text) if text is not None else ()
-    if not isinstance(parsed, tuple) or len(parsed) != 1 or scope.depth > MAX_BODIES:
+    if not isinstance(parsed, tuple) or not parsed or scope.depth > MAX_BODIES:
         walk.unknown(f"there is no prepared statement `{name}` that could be read", name, scope)
         return
-    walk.executed = parsed[0] if scope.depth == 0 else None
-    outer, walk.sql = walk.sql, parsed[0].sql
-    walk.visit(parsed[0].kind, parsed[0].tree, replace(scope, depth=scope.depth + 1))
+    *casts, statement = parsed
+    within = replace(scope, depth=scope.depth + 1)
+    for cast in casts:
+        walk.visit(cast.kind, cast.tree, within)
+    walk.executed = statement if scope.depth == 0 else None
+    outer, walk.sql = walk.sql, statement.sql
+    walk.visit(statement.kind, statement.tree, within)
     walk.sql = outer
 
 

@@ -122,6 +122,7 @@ def test_foreign_keys_stand_at_the_referenced_table(snapshot):
 def test_functions(snapshot):
     (twice,) = functions(snapshot, "twice")
     assert (twice.language, twice.volatility, twice.required, twice.arguments) == ("sql", "immutable", 1, 2)
+    assert twice.defaults == "2"
     assert "times" in twice.body  # SQL-standard body
     (known,) = functions(snapshot, "known")
     assert (known.security_definer, known.columns, known.body) == (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 import pytest
 
@@ -38,6 +40,18 @@ def test_it_does_what_it_claims(world, case):
     assert not happens(world, kind, name, case.sql + "\n")
 
 
+@pytest.fixture(scope="module")
+def plain(postgres, world):
+    """A judge of the same database without operators and casts of its own, which any statement may set off."""
+    name = "evasions_plain"
+    with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE evasions_world")
+        with psycopg.connect(postgres.dsn(name), autocommit=True) as furnisher:
+            furnisher.execute("DROP TYPE pair CASCADE; DROP TABLE paired")
+        yield Judge(postgres.dsn(name), Subject(agent="shopper", owner="ola@example.com", database="world"))
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
 # INVARIANT: 3. What is not understood, or understood to do harm, is never passed.
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_it_is_seen_and_stopped(judge, case):
@@ -50,6 +64,13 @@ def test_it_is_seen_and_stopped(judge, case):
         assert judgement.verdict.action is Action.ALLOW, judgement.effects
     else:
         assert judgement.verdict.action in {Action.HOLD, Action.DENY}, judgement.effects
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_it_is_stopped_for_what_it_does_itself(plain, case):
+    if not re.search(r"\bpair\b|paired|declared_later", case.sql):
+        action = plain(case.sql).verdict.action
+        assert (action is Action.ALLOW) == ("-- allowed: " in case.sql)
 
 
 def test_few_claims_are_refusals_and_few_are_let_through():
