@@ -19,9 +19,11 @@ from firewall import heap
 from firewall.catalog import introspect_sql as sql
 from firewall.catalog.introspect_mark import MARK
 from firewall.catalog.serial import digest
+from firewall.catalog.settings import is_secret
 from firewall.catalog.snapshot import (
     Cast,
     Column,
+    EventTrigger,
     ForeignKey,
     Function,
     Operator,
@@ -132,6 +134,9 @@ async def _rows(connection: asyncpg.Connection, server_version: int) -> dict[str
         "indexes": sql.INDEXES,
         "policies": sql.POLICIES,
         "types": sql.TYPES,
+        "type names": sql.TYPE_NAMES,
+        "statistics": sql.statistics(server_version),
+        "event triggers": sql.EVENT_TRIGGERS,
         "operator classes": sql.OPERATOR_CLASSES,
         "closed": sql.CLOSED,
         "roles": sql.ROLES,
@@ -164,6 +169,13 @@ def _snapshot(session: asyncpg.Record, rows: Mapping[str, Rows]) -> Snapshot:
             for r in rows["operator classes"]
         ),
         closed=tuple(row["schema"] for row in rows["closed"]),
+        event_triggers=tuple(
+            EventTrigger(r["name"], r["event"], _function_name(r), tuple(r["tags"]))
+            for r in rows["event triggers"]
+        ),
+        type_names=tuple((row["oid"], row["name"]) for row in rows["type names"]),
+        secret_settings=tuple(name for name in session["settings"] if is_secret(name.lower())),
+        secret_role_settings=tuple(name for name in session["role_settings"] if is_secret(name.lower())),
     )
     return replace(snapshot, version=digest(snapshot))
 
@@ -209,6 +221,9 @@ def _relations(rows: Mapping[str, Rows]) -> tuple[Relation, ...]:
     for row in rows["policies"]:
         policy = Policy(row["name"], POLICY_COMMANDS[row["command"]], row["using"], row["check"])
         policies[row["relation"]].append(policy)
+    statistics: defaultdict[int, list[str]] = defaultdict(list)
+    for row in rows["statistics"]:
+        statistics[row["relation"]].append(row["expression"])
     return tuple(
         Relation(
             schema=row["schema"],
@@ -227,6 +242,7 @@ def _relations(rows: Mapping[str, Rows]) -> tuple[Relation, ...]:
             checks=tuple(checks[oid]) if oid in checks else (),
             indexes=tuple(indexes[oid]) if oid in indexes else (),
             policies=tuple(policies[oid]) if oid in policies else (),
+            statistics=tuple(statistics[oid]) if oid in statistics else (),
         )
         for row in rows["relations"]
         for oid in (row["oid"],)

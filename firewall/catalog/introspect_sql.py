@@ -11,7 +11,12 @@ SESSION = """
 SELECT pg_catalog.current_database()::pg_catalog.text AS database,
        pg_catalog.current_setting('server_version_num')::pg_catalog.int4 AS server_version,
        CURRENT_USER::pg_catalog.text AS role,
-       pg_catalog.current_schemas(true)::pg_catalog.text[] AS search_path
+       pg_catalog.current_schemas(true)::pg_catalog.text[] AS search_path,
+       ARRAY(SELECT s.name FROM pg_catalog.pg_show_all_settings() AS s WHERE s.setting <> ''
+             ORDER BY 1)::pg_catalog.text[] AS settings,
+       ARRAY(SELECT DISTINCT pg_catalog.split_part(k.entry, '=', 1)
+             FROM pg_catalog.pg_db_role_setting AS r, pg_catalog.unnest(r.setconfig) AS k (entry)
+             ORDER BY 1)::pg_catalog.text[] AS role_settings
 """
 
 PIN_SEARCH_PATH = "SET LOCAL search_path = pg_catalog, pg_temp"
@@ -111,6 +116,36 @@ SELECT p.polrelid AS relation, p.polname::pg_catalog.text AS name, p.polcmd::pg_
 FROM pg_catalog.pg_policy AS p
 JOIN pg_catalog.pg_class AS c ON c.oid = p.polrelid AND c.relrowsecurity
 ORDER BY p.polrelid, p.polname
+"""
+
+# in Postgres 14 and later: before, there are no expressions in statistics
+STATISTICS = """
+SELECT s.stxrelid AS relation, e.expression
+FROM pg_catalog.pg_statistic_ext AS s,
+     pg_catalog.unnest(pg_catalog.pg_get_statisticsobjdef_expressions(s.oid)) AS e (expression)
+WHERE s.stxexprs IS NOT NULL
+ORDER BY s.stxrelid, s.oid, e.expression
+"""
+
+EVENT_TRIGGERS = """
+SELECT t.evtname::pg_catalog.text AS name, t.evtevent::pg_catalog.text AS event,
+       n.nspname::pg_catalog.text AS function_schema, p.proname::pg_catalog.text AS function_name,
+       COALESCE(t.evttags, '{}') AS tags
+FROM pg_catalog.pg_event_trigger AS t
+JOIN pg_catalog.pg_proc AS p ON p.oid = t.evtfoid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+WHERE t.evtenabled <> 'D'
+ORDER BY t.evtname
+"""
+
+TYPE_NAMES = """
+SELECT t.oid, pg_catalog.format_type(t.oid, NULL) AS name
+FROM pg_catalog.pg_type AS t
+JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace
+ AND NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_toast')
+ AND NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_temp_')
+WHERE t.oid >= 16384
+ORDER BY t.oid
 """
 
 TYPES = """
@@ -226,7 +261,13 @@ ORDER BY 1, 2
 
 ROLES = "SELECT r.rolname::pg_catalog.text AS name FROM pg_catalog.pg_roles AS r ORDER BY r.rolname"
 
+_NO_STATISTICS = "SELECT 0::pg_catalog.oid AS relation, ''::pg_catalog.text AS expression WHERE false"
 STANDARD_BODIES_SINCE = 140000  # CREATE FUNCTION … BEGIN ATOMIC, kept parsed instead of as text
+
+
+def statistics(server_version: int) -> str:
+    """The query for the expressions of extended statistics."""
+    return STATISTICS if server_version >= STANDARD_BODIES_SINCE else _NO_STATISTICS
 
 
 def functions(server_version: int) -> str:

@@ -16,6 +16,7 @@ import pydantic
 from firewall.catalog.snapshot import (
     Cast,
     Column,
+    EventTrigger,
     ForeignKey,
     Function,
     Operator,
@@ -79,6 +80,6 @@ _MEMBERS: Final = {
     kind: tuple((f.name, None if f.default is MISSING else f.default) for f in fields(kind))
     for kind in (
         *(Snapshot, Relation, Column, Trigger, ForeignKey, Policy),
-        *(Function, Operator, OperatorClass, Cast, Type),
+        *(Function, Operator, OperatorClass, Cast, Type, EventTrigger),
     )
 }

@@ -86,7 +86,8 @@ class Relation:
 
     checks: what is computed of every row that is written: CHECK constraints and partition keys.
     indexes: CREATE INDEX texts of those that compute something: expressions, predicates, operator classes
-        outside pg_catalog. policies: empty unless row-level security is on.
+        outside pg_catalog. policies: empty unless row-level security is on. statistics: the expressions of
+        extended statistics, which ANALYZE computes.
     """
 
     schema: str
@@ -105,6 +106,7 @@ class Relation:
     checks: tuple[str, ...] = ()
     indexes: tuple[str, ...] = ()
     policies: tuple[Policy, ...] = ()
+    statistics: tuple[str, ...] = ()
 
     @property
     def qualified(self) -> str:
@@ -186,6 +188,20 @@ class OperatorClass:
     functions: tuple[str, ...]  # `schema.function`, support functions and those behind its operators
 
 
+@dataclass(frozen=True, slots=True)
+class EventTrigger:
+    """A function that statements which change the catalog set off.
+
+    event: as in pg_event_trigger, e.g. `ddl_command_end`. tags: of the statements that do, as Postgres tags
+    their completion; none is all of them.
+    """
+
+    name: str
+    event: str
+    function: str  # `schema.function`
+    tags: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """Everything known of one database. `version` is a digest of the content, equal for equal catalogs.
@@ -193,6 +209,9 @@ class Snapshot:
     pg_catalog's functions are in `functions` with the rest; its relations in `relations` likewise.
     `search_path` is what a fresh session of the firewall's own login has, resolved (`$user` included).
     `closed` are schemas on which that login has no USAGE: Postgres passes over them in any search_path.
+    `type_names` are all types that were made after initdb, arrays and row types too: OID, and the name as
+    format_type prints it. `secret_settings` are those that pg_settings shows the login with a value,
+    `secret_role_settings` those that are set for a role or a database.
     """
 
     version: str
@@ -208,6 +227,10 @@ class Snapshot:
     types: tuple[Type, ...] = ()
     operator_classes: tuple[OperatorClass, ...] = ()
     closed: tuple[str, ...] = ()
+    event_triggers: tuple[EventTrigger, ...] = ()
+    type_names: tuple[tuple[int, str], ...] = ()
+    secret_settings: tuple[str, ...] = ()
+    secret_role_settings: tuple[str, ...] = ()
 
     def __getstate__(self) -> dict[str, object]:
         """What a worker process is sent: the fields, without the indexes that are made on first use."""
@@ -236,6 +259,11 @@ class Snapshot:
         for kind in self.types:
             found.setdefault(kind.name, []).append(kind)
         return {name: tuple(candidates) for name, candidates in found.items()}
+
+    @cached_property
+    def types_by_oid(self) -> dict[int, str]:
+        """OID → name as format_type prints it, of types made after initdb."""
+        return dict(self.type_names)
 
     @cached_property
     def run_by_type(self) -> dict[str, tuple[str, ...]]:

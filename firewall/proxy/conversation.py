@@ -213,7 +213,7 @@ class Conversation:
         known = None
         if not command.refresh and not command.in_doubt:
             known = self._guarded.gate.remembered(
-                self._clearance.subject, command.sql, _facts(command.facts), lexing_safe=command.lexing_safe
+                self._clearance.subject, command.sql, _told(command), lexing_safe=command.lexing_safe
             )
         if known is not None:
             self._event(lambda: self._machine.ruled(command.ticket, self._ruling(known)))
@@ -247,7 +247,7 @@ class Conversation:
         return await self._guarded.gate.judge(
             self._clearance.subject,
             command.sql,
-            _facts(command.facts),
+            _told(command),
             lexing_safe=command.lexing_safe,
             in_doubt=command.in_doubt,
             prepared=command.prepared,
@@ -385,6 +385,12 @@ def ruling(judgement: Judgement, watch: session.Watch | None) -> session.Ruling:
         judgement=judgement,
         watch=watch,
     )
+
+
+def _told(command: session.Judge) -> sql.Facts:
+    """What the session knows of what it wants to be judged."""
+    facts = _facts(command.facts)
+    return replace(facts, parameters=command.types) if command.types else facts
 
 
 def _facts(facts: object) -> sql.Facts:

@@ -97,6 +97,7 @@ class Judge:
     lexing_safe: false when the server's settings make texts mean something else than they say.
     in_doubt: the open transaction has changed the catalog, and nobody else can see how.
     prepared: texts of prepared statements by name, as they stand now; None where two texts are possible.
+    types: the OIDs of the types of its parameters, those of pg_catalog left out.
     """
 
     ticket: int
@@ -104,6 +105,7 @@ class Judge:
     facts: object
     lexing_safe: bool
     prepared: Mapping[str, str | None]
+    types: tuple[int, ...] = ()
     refresh: bool = False
     in_doubt: bool = False
 

@@ -234,10 +234,9 @@ class Lane:
             at += 1 + length
             if length < 4:
                 return False
-            if entry.ruling.watch is not None:
-                # what the result shows was looked at once; another is looked at again
-                if not self._backend.watcher.same(entry.ruling, data[begun:at]):
-                    return False
+            watched = entry.ruling.watch is not None
+            if watched and not self._backend.watcher.same(entry.ruling, data[begun:at]):
+                return False
         elif self._describes:
             return False
         rows = at

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 # All statements of one session, as `weight` counts: what Postgres keeps of them is several times as large.
 MAX_TEXTS = 64 * 1024 * 1024
 
+# FirstNormalObjectId of src/include/access/transam.h: smaller OIDs are those that initdb gave out
+FIRST_OWN_TYPE = 16384
+
 TOO_MANY = Refusal(
     "54000",
     f"the prepared statements of one session may take {MAX_TEXTS >> 20} MiB at most",
@@ -43,6 +46,11 @@ def distinct(name: str) -> bool:
     takes 4 bytes at most in any encoding that the database may have.
     """
     return len(name) <= 15 or (len(name) <= 63 and name.isascii())
+
+
+def own_types(types: Iterable[int]) -> tuple[int, ...]:
+    """The types that somebody made: a value of one of them may run code when it is read."""
+    return tuple(sorted({oid for oid in types if oid >= FIRST_OWN_TYPE}))
 
 
 class Known(NamedTuple):
@@ -139,11 +147,13 @@ class Prepared:
             self._keep(name, Known(text if same else None, types, self._replies.sent + 1))
 
     def texts(self) -> Mapping[str, str | None]:
-        """Text by name as far as it can be told now; None where two are possible. Does not change."""
+        """Text by name as far as it can be told now; None where it cannot. Does not change."""
         if self._view is None:
-            view = {name: known.text for name, known in self._known.items()}
+            # EXECUTE reads values of types that only the Parse has named: the text does not say it all
+            view = {name: None if own_types(of.types) else of.text for name, of in self._known.items()}
             for reply in self._replies.parses():
-                view[reply.name] = reply.sql if view.get(reply.name, reply.sql) == reply.sql else None
+                text = None if own_types(reply.types) else reply.sql
+                view[reply.name] = text if view.get(reply.name, text) == text else None
             self._view = view
         return self._view
 

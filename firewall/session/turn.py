@@ -27,6 +27,7 @@ from firewall.session.commands import (
     Withdraw,
     Work,
 )
+from firewall.session.prepared import own_types
 from firewall.session.replies import Owed, Reply
 
 if TYPE_CHECKING:
@@ -218,6 +219,7 @@ class Deciding:
                 self.facts,
                 self._backend.reads(turn.sql),
                 self._backend.prepared.texts(),
+                own_types(turn.types),
                 refresh=turn.heard,
                 in_doubt=self._backend.catalog_changed,
             )

@@ -7,12 +7,14 @@ lineage makes the columns precise where it can follow.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from firewall.sql import (
     calls,
     columns,
     copies,
+    events,
     functions,
     grammar,
     opened,
@@ -56,21 +58,22 @@ HANDLERS: Mapping[str, Handler] = {
 def analyse(sql: str, snapshot: Snapshot, facts: Facts) -> Analysis:
     """What the text would do in this database, in a session of which these facts are true. Never raises."""
     # INVARIANT: 3. What is not understood is `unknown`; there is no path that leaves an effect out.
+    own = replace(facts, parameters=()) if facts.parameters else facts
     if not facts.lexing_safe:
-        return unknown("the session's settings change how texts are read", sql, facts)
+        return unknown("the session's settings change how texts are read", sql, own)
     try:
         parsed = grammar.parse(sql)
         if isinstance(parsed, grammar.TooHard):
-            return unknown(parsed.reason, sql, facts)
+            return unknown(parsed.reason, sql, own)
         if isinstance(parsed, GrammarError):
-            return Analysis(error=parsed, after=facts)
-        return _statements(parsed, snapshot, facts)
+            return Analysis(error=parsed, after=own)
+        return _statements(parsed, snapshot, own, facts.parameters)
     except TooLarge:
-        return unknown("the text sets off more than is analysed", sql, facts)
+        return unknown("the text sets off more than is analysed", sql, own)
     except RecursionError:
-        return unknown("the text nests too deeply", sql, facts)
+        return unknown("the text nests too deeply", sql, own)
     except Exception as error:  # noqa: BLE001 - a bug here may cost a hold, never a passage
-        return unknown(f"the analysis failed ({type(error).__name__})", sql, facts)
+        return unknown(f"the analysis failed ({type(error).__name__})", sql, own)
 
 
 def _loses_names(effect: Effect, missing: Mapping[str, None]) -> bool:
@@ -90,7 +93,9 @@ def _bare(name: str) -> str:
     return name.rpartition(".")[2].removesuffix("()")
 
 
-def _statements(parsed: tuple[Parsed, ...], snapshot: Snapshot, facts: Facts) -> Analysis:
+def _statements(
+    parsed: tuple[Parsed, ...], snapshot: Snapshot, facts: Facts, parameters: tuple[int, ...]
+) -> Analysis:
     statements: list[Statement] = []
     missing: dict[str, None] = {}
     made: set[str] = set()  # by earlier statements of the text, so that Postgres will not miss it
@@ -100,7 +105,9 @@ def _statements(parsed: tuple[Parsed, ...], snapshot: Snapshot, facts: Facts) ->
         walk = Walk(snapshot, HANDLERS, after, sql=one.sql)
         scope = Scope(path=after.search_path, temporary=after.temporary)
         functions.everywhere(walk, scope)
+        functions.parameters(walk, parameters, scope)
         walk.visit(one.kind, one.tree, scope)
+        events.set_off(walk, one, scope)
         narrowed = columns.narrow(walk, one, after)
         effects = walk.collected()
         if any(_loses_names(effect, walk.missing) for effect in effects):

@@ -148,6 +148,8 @@ class Facts:
         multi-byte character is ASCII; when false nothing can be understood.
     prepared: SQL texts of prepared statements by name, both PREPARE's and the protocol's.
     role: the role whose rights count; empty when a SET ROLE could not be followed.
+    parameters: OIDs of the types that the text's own parameters were given, pg_catalog's left out; of this
+        text only, so never in `Analysis.after`.
     """
 
     database: str = ""
@@ -156,6 +158,7 @@ class Facts:
     temporary: frozenset[str] = frozenset()
     lexing_safe: bool = True
     prepared: tuple[tuple[str, str], ...] = ()
+    parameters: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

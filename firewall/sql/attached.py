@@ -35,12 +35,14 @@ def on_read(walk: Walk, relation: Relation, scope: Scope) -> None:
     for policy in relation.policies:
         if policy.command in {"all", "select"}:
             _policy(walk, relation, policy, policy.using, scope)
-    if not (relation.checks or relation.indexes) or not walk.enter(f"planning {relation.qualified}"):
+    computed = relation.checks or relation.indexes or relation.statistics
+    if not computed or not walk.enter(f"planning {relation.qualified}"):
         return
-    for check in relation.checks:
-        parsed = grammar.kept(f"SELECT {check}")
+    within = _within(scope, f"check on {relation.qualified}")
+    for text in (*relation.checks, *relation.statistics):
+        parsed = grammar.kept(f"SELECT {text}")
         for one in parsed if isinstance(parsed, tuple) else ():
-            _constants(walk, one.tree.get("targetList"), _within(scope, f"check on {relation.qualified}"))
+            _constants(walk, one.tree.get("targetList"), within)
     for index in relation.indexes:
         _index(walk, index, _within(scope, f"index on {relation.qualified}"), planned=True)
 
@@ -71,6 +73,13 @@ def rebuild(walk: Walk, relation: Relation, scope: Scope) -> None:
         expression(walk, check, _within(scope, f"check on {relation.qualified}"))
     for index in relation.indexes:
         _index(walk, index, _within(scope, f"index on {relation.qualified}"), planned=False)
+
+
+def analyzed(walk: Walk, relation: Relation, scope: Scope) -> None:
+    """What is computed of the rows that ANALYZE looks at."""
+    for text in relation.statistics:
+        expression(walk, text, _within(scope, f"statistics on {relation.qualified}"))
+    rebuild(walk, relation, scope)
 
 
 def trigger(walk: Walk, relation: Relation, what: Trigger, scope: Scope) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from firewall.catalog.settings import is_secret
 from firewall.sql import grammar, reviewed
 from firewall.sql.analysis import Kind, ObjectType
 from firewall.sql.functions import defaults, named_type, type_name, user_function
@@ -64,6 +65,10 @@ def _built_in(walk: Walk, name: Name, own: tuple[Function, ...], scope: Scope, a
         _set_config(walk, arguments, scope)
     elif name.name in reviewed.SEQUENCE_FUNCTIONS:
         _sequence(walk, arguments, scope)
+    elif name.name == "current_setting":
+        _current_setting(walk, arguments or [], scope)
+    elif name.name in reviewed.SETTINGS_FUNCTIONS:
+        shown(walk, None, scope)
     elif name.name in reviewed.INPUT_FUNCTIONS:
         _input(walk, qualified, arguments, scope)
     elif kind is not None:
@@ -128,6 +133,30 @@ def setting(walk: Walk, name: str, value: str | None, scope: Scope) -> None:
     if not reviewed.lexes_safely("client_encoding" if name == "names" else name, value):
         walk.unknown(f"`{name}` would change how texts are read", name, scope, ObjectType.SETTING)
         walk.after = replace(walk.after, lexing_safe=False)
+
+
+def shown(walk: Walk, name: str | None, scope: Scope) -> None:
+    """The value of a setting is shown; None is all that SHOW ALL shows.
+
+    A policy that looks at one shows no more than which rows it lets through.
+    """
+    if name is None:
+        secret = walk.snapshot.secret_settings
+    else:
+        secret = (name.lower(),) if is_secret(name.lower()) else ()
+    if not scope.via.startswith("policy "):
+        for each in secret:
+            walk.effect(Kind.SERVER_IO, each, scope, ObjectType.SETTING)
+
+
+def _current_setting(walk: Walk, arguments: list[Any], scope: Scope) -> None:
+    named = any("NamedArgExpr" in argument for argument in arguments)
+    name = _literal(arguments[0]) if arguments and not named else None
+    if name is not None:
+        shown(walk, name, scope)
+    elif not scope.via.startswith("policy "):
+        reason = "`current_setting` shows a setting that the text does not name"
+        walk.unknown(reason, "current_setting", scope)
 
 
 def _input(walk: Walk, qualified: str, arguments: list[Any], scope: Scope) -> None:
@@ -206,10 +235,13 @@ def _equality(kind: str) -> Handler:
     return handler
 
 
+_ATTRIBUTES = reviewed.SEQUENCE_FUNCTIONS | {"current_setting"}
+
+
 def _attribute(walk: Walk, parts: tuple[str, ...], scope: Scope) -> None:
     """`x.f` may be the call f(x) (manual 8.16.5), or a cast to a type f."""
     for part in parts:
-        if part in reviewed.SEQUENCE_FUNCTIONS or reviewed.danger(part) is not None:
+        if part in _ATTRIBUTES or reviewed.danger(part) is not None:
             call(walk, Name("", part), 1, scope)
             continue
         if part in walk.snapshot.functions_by_name:

@@ -224,6 +224,17 @@ def everywhere(walk: Walk, scope: Scope) -> None:
                 run(walk, function, within, by_type=True)
 
 
+def parameters(walk: Walk, oids: Iterable[int], scope: Scope) -> None:
+    """Values of these types are read before the statement runs."""
+    for oid in oids:
+        printed = walk.snapshot.types_by_oid.get(oid)
+        if printed is None:
+            name = f"type {oid}"
+            walk.unknown(f"there is no type `{oid}` in the catalog", name, scope, ObjectType.TYPE)
+        else:
+            touch(walk, printed, replace(scope, via="parameter", depth=scope.depth + 1))
+
+
 def expression(walk: Walk, text: str, scope: Scope) -> None:
     """An expression (or a list of them) that Postgres printed from its catalog."""
     within = replace(scope, path=None, every=False, ctes=frozenset(), printed=True)

@@ -188,6 +188,16 @@ HARMLESS_IN_C = words(
 # Of these one column alone is secret, and the rest is what psql's \deu and \dRs show.
 SECRET_COLUMNS: dict[str, str] = {"pg_user_mappings": "umoptions", "pg_subscription": "subconninfo"}
 
+# Columns and functions that show the values of settings, secret ones among them where there are any: of the
+# server and its extensions, and of roles and databases.
+SETTINGS_COLUMNS: dict[str, frozenset[str]] = {"pg_catalog.pg_settings": words("setting boot_val reset_val")}
+ROLE_SETTINGS_COLUMNS: dict[str, frozenset[str]] = {
+    "pg_catalog.pg_db_role_setting": words("setconfig"),
+    "pg_catalog.pg_roles": words("rolconfig"),
+    "pg_catalog.pg_user": words("useconfig"),
+}
+SETTINGS_FUNCTIONS = frozenset({"pg_show_all_settings"})
+
 SYSTEM_SCHEMAS = frozenset({"pg_catalog", "information_schema", "pg_toast"})
 
 # Settings that move how a text is cut into tokens: any value but these makes later texts unreadable.

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from firewall.sql.analysis import Kind, ObjectType
-from firewall.sql.calls import setting
+from firewall.sql.calls import setting, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,7 +66,9 @@ def _default_path(walk: Walk) -> None:
         walk.after = replace(walk.after, search_path=None)
 
 
-def _show(walk: Walk, _node: dict[str, Any], scope: Scope) -> None:
+def _show(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
+    name = str(node.get("name", "")).lower()
+    shown(walk, None if name == "all" else name, scope)
     walk.effect(Kind.SESSION, "variable_show_stmt", scope, ObjectType.STATEMENT)
 
 

@@ -14,11 +14,13 @@ from firewall.sql import attached, grammar
 from firewall.sql.analysis import Kind, ObjectType
 from firewall.sql.names import Name, find_relations, of_range_var, of_strings
 from firewall.sql.queries import made, redefined, view_body
+from firewall.sql.reviewed import SYSTEM_SCHEMAS
 from firewall.sql.writes import written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from firewall.catalog.snapshot import Relation
     from firewall.sql.names import Scope
     from firewall.sql.walk import Handler, Walk
 
@@ -369,9 +371,21 @@ def _vacuum(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
         if name:
             walk.effect(Kind.MAINTENANCE, resolved(walk, of_range_var(name), scope), scope)
             for relation in find_relations(of_range_var(name), scope, walk.snapshot).relations:
-                attached.rebuild(walk, relation, scope)
+                _analyzed(walk, relation, scope)
     if not names:
         walk.effect(Kind.MAINTENANCE, "vacuum_stmt", scope, ObjectType.STATEMENT)
+        for relation in walk.snapshot.relations:
+            if relation.schema not in SYSTEM_SCHEMAS:
+                attached.analyzed(walk, relation, scope)
+
+
+def _analyzed(walk: Walk, relation: Relation, scope: Scope) -> None:
+    """ANALYZE and VACUUM of a relation, and of what inherits from it."""
+    attached.analyzed(walk, relation, scope)
+    for name in relation.children:
+        child = walk.snapshot.relation(name)
+        if child is not None and walk.enter(f"analyzed {name}"):
+            _analyzed(walk, child, scope)
 
 
 def _refresh(walk: Walk, node: dict[str, Any], scope: Scope) -> None:

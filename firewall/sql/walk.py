@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from firewall.sql.analysis import Effect, Facts, Kind, ObjectType
 from firewall.sql.grammar import CONCRETE
 from firewall.sql.names import find_relations
-from firewall.sql.reviewed import SECRET_COLUMNS, SECRET_RELATIONS
+from firewall.sql.reviewed import ROLE_SETTINGS_COLUMNS, SECRET_COLUMNS, SECRET_RELATIONS, SETTINGS_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -162,12 +162,23 @@ class Walk:
             secret = SECRET_COLUMNS.get(name.rpartition(".")[2])
             if secret is not None and not {"*", secret}.isdisjoint(reads.columns | reads.tested):
                 found.append(Effect(SECRET_RELATIONS[name.rpartition(".")[2]], name, via=via))
+            if self._shows_settings(name, reads):
+                found.append(Effect(Kind.SERVER_IO, name, via=via))
             columns = _named(reads.columns)
             tested = () if columns == ("*",) else _named(reads.tested - reads.columns)
             found.append(Effect(Kind.READ, name, columns=columns, tested=tested, via=via))
             if self.exports and columns:
                 found.append(Effect(Kind.COPY_OUT, name, columns=columns, via=via))
         return (*found, *self.effects)
+
+    def _shows_settings(self, name: str, reads: Reads) -> bool:
+        """Whether values of secret settings are among what is read."""
+        columns: frozenset[str] = frozenset()
+        if self.snapshot.secret_settings:
+            columns = SETTINGS_COLUMNS.get(name, columns)
+        if self.snapshot.secret_role_settings:
+            columns = ROLE_SETTINGS_COLUMNS.get(name, columns)
+        return bool(columns) and not (columns | {"*"}).isdisjoint(reads.columns | reads.tested)
 
 
 def _named(columns: set[str]) -> tuple[str, ...]:

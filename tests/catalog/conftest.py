@@ -62,6 +62,13 @@ CREATE FUNCTION tools.compare(pair, pair) RETURNS int LANGUAGE sql IMMUTABLE AS 
 CREATE OPERATOR tools.<<< (leftarg = pair, rightarg = pair, function = tools.less);
 CREATE OPERATOR CLASS tools.pairs DEFAULT FOR TYPE pair USING btree AS
     OPERATOR 1 tools.<<<, FUNCTION 1 tools.compare(pair, pair);
+CREATE STATISTICS guarded_lengths ON length(word), id FROM guarded;
+ALTER ROLE {role} SET tools.api_key = 'x';
+CREATE FUNCTION tools.notice_drop() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN END $$;
+CREATE EVENT TRIGGER noticed ON sql_drop WHEN TAG IN ('DROP TABLE', 'DROP VIEW')
+    EXECUTE FUNCTION tools.notice_drop();
+CREATE EVENT TRIGGER asleep ON ddl_command_end EXECUTE FUNCTION tools.notice_drop();
+ALTER EVENT TRIGGER asleep DISABLE;
 """
 
 

@@ -14,6 +14,7 @@ from firewall.catalog.introspect import introspect, reread
 from firewall.catalog.snapshot import (
     Cast,
     Column,
+    EventTrigger,
     ForeignKey,
     Operator,
     OperatorClass,
@@ -144,6 +145,26 @@ def test_functions(snapshot):
     builtin = snapshot.functions_by_name["pg_read_file"]
     assert {f.schema for f in builtin} == {"pg_catalog"}
     assert all(f.body == "" for f in builtin)
+
+
+def test_event_triggers_and_statistics(snapshot):
+    assert snapshot.event_triggers == (
+        EventTrigger("noticed", "sql_drop", "tools.notice_drop", ("DROP TABLE", "DROP VIEW")),
+    )
+    assert snapshot.relation("public.guarded").statistics == ("length(word)",)
+
+
+async def test_types_by_their_numbers(connection, snapshot):
+    row = await connection.fetchrow(
+        """SELECT '"Odd Domain"'::regtype::oid AS domain, 'people[]'::regtype::oid AS rows"""
+    )
+    assert snapshot.types_by_oid[row["domain"]] == 'public."Odd Domain"'
+    assert snapshot.types_by_oid[row["rows"]] == "public.people[]"
+
+
+def test_secrets_set_for_a_role_or_database_are_known_by_name(snapshot):
+    assert snapshot.secret_role_settings == ("tools.api_key",)
+    assert snapshot.secret_settings == ()
 
 
 def test_operators_and_casts_of_ones_own(snapshot):
@@ -312,6 +333,8 @@ CREATE ROLE someone_new ; ALTER ROLE someone_new SUPERUSER ; DROP ROLE someone_n
 CREATE SCHEMA closed_off ; REVOKE ALL ON SCHEMA public FROM PUBLIC
 CREATE TYPE temper AS ENUM ('ok') ; ALTER TYPE temper ADD VALUE 'sad'
 CREATE TABLE estimated AS SELECT generate_series(1, 9) AS a ; ANALYZE estimated
+CREATE STATISTICS lengths ON length(a::text), a FROM estimated ; ALTER ROLE CURRENT_USER SET my.token = 'x'
+ALTER ROLE CURRENT_USER RESET ALL ; ALTER EVENT TRIGGER noticed DISABLE
 """
 
 

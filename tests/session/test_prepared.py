@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from firewall import session
+from firewall import session, wire
 from tests.session.playbook import happen, new_session, play
 
 PLAYBOOKS = {
@@ -216,3 +216,23 @@ def test_the_texts_of_one_session_are_bounded(monkeypatch: pytest.MonkeyPatch) -
     happen(machine, "client: C S a | S")
     happen(machine, "server: 3 | Z I")
     assert not any(isinstance(c, session.Declined) for c in happen(machine, "client: P b: SELECT 2 | S"))
+
+
+def test_types_that_somebody_made_are_told_to_the_judge():
+    machine = new_session()
+    parse = wire.Parse("", "SELECT $1, $2", (25, 70_002, 70_001))
+    sent = (
+        parse.encode() + wire.Bind("", "", (), ()).encode() + wire.Execute("").encode() + wire.Sync().encode()
+    )
+    judged = [c for c in machine.receive_frontend(sent) if isinstance(c, session.Judge)]
+    assert [command.types for command in judged] == [(70_001, 70_002)]
+
+
+def test_what_execute_would_run_is_not_known_where_only_the_parse_names_a_type():
+    machine = new_session()
+    parses = wire.Parse("plain", "SELECT $1", (25,)), wire.Parse("typed", "SELECT $1", (70_001,))
+    machine.receive_frontend(b"".join(parse.encode() for parse in parses) + wire.Sync().encode())
+    machine.receive_backend((wire.ParseComplete().encode() * 2) + wire.ReadyForQuery("I").encode())
+    commands = machine.receive_frontend(wire.Query("EXECUTE typed('x')").encode())
+    judged = [c for c in commands if isinstance(c, session.Judge)]
+    assert [command.prepared for command in judged] == [{"plain": "SELECT $1", "typed": None}]

@@ -9,6 +9,7 @@ import pytest
 from firewall.catalog.snapshot import (
     Cast,
     Column,
+    EventTrigger,
     OperatorClass,
     Policy,
     RelationKind,
@@ -194,3 +195,50 @@ def test_refreshing_runs_what_the_view_runs():
     found = effects("REFRESH MATERIALIZED VIEW kept", with_(relations=(noisy,)))
     assert any(each.startswith("delete public.audit_log") for each in found)
     assert effects("REFRESH MATERIALIZED VIEW revenue", SHOP) == ["maintenance public.revenue"]
+
+
+def test_types_of_parameters_run_what_they_run():
+    snapshot = with_(
+        types=(Type("public", "loud", TypeKind.DOMAIN, of="text", checks=(WIPING,)),),
+        type_names=((70_001, "public.loud"), (70_002, "public.loud[]"), (70_003, "public.mood")),
+    )
+    for oid in (70_001, 70_002):
+        assert effects("SELECT $1", snapshot, Facts(parameters=(oid,))) == [
+            "delete public.audit_log of all rows via function public.wipe_log"
+        ]
+    assert effects("SELECT $1", snapshot, Facts(parameters=(70_003,))) == []
+    assert effects("SELECT $1", snapshot, Facts(parameters=(70_004,))) == ["unknown type 70004"]
+    assert analyse("SELECT $1", snapshot, Facts(parameters=(70_003,))).after == Facts()
+
+
+def test_event_triggers_see_the_statements_of_their_tags():
+    snapshot = with_(
+        event_triggers=(
+            EventTrigger("made", "ddl_command_end", "public.wipe_log", ("CREATE VIEW", "DROP TABLE")),
+        )
+    )
+    wiped = "delete public.audit_log of all rows via function public.wipe_log"
+    assert wiped in effects("CREATE VIEW v AS SELECT 1", snapshot)
+    assert wiped in effects("DROP TABLE products", snapshot)
+    for sql in ("CREATE TABLE t (a int)", "SELECT 1", "DELETE FROM stamped", "TRUNCATE stamped", "BEGIN"):
+        assert wiped not in effects(sql, snapshot)
+
+
+def test_settings_are_shown_where_none_is_secret():
+    shown = "SELECT name, setting FROM pg_settings"
+    settings = relation("pg_catalog.pg_settings", "name setting boot_val")
+    plain, secret = with_(relations=(settings,)), with_(relations=(settings,), secret_settings=("x.secret",))
+    assert effects(shown, plain) == ["read pg_catalog.pg_settings (name, setting)"]
+    assert "server_io pg_catalog.pg_settings" in effects(shown, secret)
+    assert effects("SELECT name FROM pg_settings", secret) == ["read pg_catalog.pg_settings (name)"]
+    assert effects("SHOW ALL", plain) == ["session variable_show_stmt"]
+    assert effects("SHOW ALL", secret) == ["server_io x.secret", "session variable_show_stmt"]
+    assert effects("SELECT setting FROM pg_show_all_settings()", secret) == ["server_io x.secret"]
+    assert effects("SELECT current_setting('work_mem'), current_setting('app.user_id', true)", secret) == []
+    assert effects("SHOW work_mem", secret) == ["session variable_show_stmt"]
+
+
+def test_a_policy_may_look_at_a_secret_setting():
+    policy = Policy("mine", "all", "(id = current_setting('app.user_token'::text))")
+    snapshot = with_(relations=(relation("guarded", "id", policies=(policy,)),))
+    assert effects("SELECT id FROM guarded", snapshot) == ["read public.guarded (id)"]

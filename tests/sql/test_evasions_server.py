@@ -42,7 +42,7 @@ def test_it_does_what_it_claims(world, case):
 
 @pytest.fixture(scope="module")
 def plain(postgres, world):
-    """A judge of the same database without operators and casts of its own, which any statement may set off."""
+    """A judge of the same database without its own operators and casts, which any statement may set off."""
     name = "evasions_plain"
     with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name} TEMPLATE evasions_world")
