@@ -87,9 +87,9 @@ class Prepared:
         return self._known.get(name)
 
     def means(self, name: str, text: str) -> bool:
-        """Whether this name has this text already, and no Parse is on its way that could change it."""
+        """Whether this name has this text already, and nothing is on its way that could take it away."""
         known = self._known.get(name)
-        return known is not None and known.text == text and not self._replies.parses_of(name)
+        return known is not None and known.text == text and not len(self._replies)
 
     def certain(self, name: str) -> bool:
         """Whether a Bind sent now runs what `find` says, or nothing.

@@ -24,8 +24,9 @@ _UNSEEN = grammar.words(
     variable_show_stmt deallocate_stmt discard_stmt close_portal_stmt fetch_stmt notify_stmt listen_stmt
     unlisten_stmt lock_stmt vacuum_stmt cluster_stmt check_point_stmt load_stmt alter_system_stmt
     createdb_stmt dropdb_stmt alter_database_stmt alter_database_set_stmt alter_database_refresh_coll_stmt
-    grant_role_stmt create_role_stmt alter_role_stmt alter_role_set_stmt drop_role_stmt create_table_space_stmt
-    drop_table_space_stmt alter_table_space_options_stmt create_event_trig_stmt alter_event_trig_stmt
+    grant_role_stmt create_role_stmt alter_role_stmt alter_role_set_stmt drop_role_stmt
+    create_table_space_stmt drop_table_space_stmt alter_table_space_options_stmt
+    create_event_trig_stmt alter_event_trig_stmt
     """
 )
 # The tags of some statements; any other may have any tag.

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from firewall import session, wire
@@ -395,8 +395,19 @@ def test_nothing_runs_under_another_text_than_it_was_judged_by(
     _nothing_runs_as_another(script, seed)
 
 
+_QUERIES = ("DEALLOCATE ALL", "PREPARE a AS SELECT deny", "PREPARE a AS SELECT allow")
+# the second PREPARE is the one that lasts; its name had the same text before the DEALLOCATE was answered
+PREPARED_BEHIND_A_DEALLOCATE: list[list[wire.FrontendMessage]] = [
+    [wire.Parse("a", "SELECT deny")],
+    *([wire.Query("PREPARE a AS SELECT deny")] for _ in range(3)),
+    *([wire.Query(text)] for text in _QUERIES),
+    [wire.Bind("", "a"), wire.Execute("")],
+]
+
+
 @settings(max_examples=500)
 @given(names_by_both, st.integers(0, 2**32))
+@example(PREPARED_BEHIND_A_DEALLOCATE, 5)
 def test_nor_when_sql_prepares_and_executes(script: list[list[wire.FrontendMessage]], seed: int) -> None:
     """INVARIANT: 1, 6. SQL's PREPARE and EXECUTE share the protocol's names."""
     _nothing_runs_as_another(script, seed)
