@@ -14,14 +14,16 @@ from firewall.sql import (
     calls,
     columns,
     copies,
+    definitions,
     events,
     functions,
     grammar,
     opened,
     queries,
     reviewed,
+    rows,
     sessions,
-    utility,
+    upkeep,
     writes,
 )
 from firewall.sql.analysis import Analysis, Effect, GrammarError, Kind, Statement, unknown
@@ -40,16 +42,13 @@ if TYPE_CHECKING:
 _MAKING = frozenset({Kind.CREATE, Kind.ALTER, Kind.CODE})
 
 
-def _by_row(kind: str) -> Handler:
-    return lambda walk, node, scope: utility.by_row(walk, kind, node, scope)
-
-
 HANDLERS: Mapping[str, Handler] = {
-    **{kind: _by_row(kind) for kind, name in grammar.NODES.items() if name.endswith("_stmt")},
+    **rows.HANDLERS,
     **queries.HANDLERS,
     **calls.HANDLERS,
     **writes.HANDLERS,
-    **utility.HANDLERS,
+    **definitions.HANDLERS,
+    **upkeep.HANDLERS,
     **opened.HANDLERS,
     **sessions.HANDLERS,
 }

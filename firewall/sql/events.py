@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from firewall.sql import grammar
 from firewall.sql.functions import run
-from firewall.sql.utility import ROWS
+from firewall.sql.rows import ROWS
 
 if TYPE_CHECKING:
     from firewall.sql.grammar import Parsed

@@ -1,6 +1,6 @@
 """One walk over one statement's tree: what has been found so far, and the step from node to node.
 
-What a node means is said by the handlers of `queries`, `writes`, `calls` and `utility`; a node without one
+What a node means is said by the handlers of `rows` and the modules beside it; a node without one
 is walked through, so that nothing inside it is overlooked. Every view and function body is entered once.
 """
 

@@ -7,7 +7,7 @@ from postgast import pg_query_pb2
 from firewall.sql import grammar
 from firewall.sql.analyse import analyse
 from firewall.sql.analysis import Facts, Kind
-from firewall.sql.utility import NEVER_ALONE, ROWS
+from firewall.sql.rows import NEVER_ALONE, ROWS
 
 
 def test_every_statement_of_the_grammar_has_a_row():
@@ -24,7 +24,7 @@ def test_the_grammars_names_are_kept():
 
 
 def test_a_statement_without_a_row_is_unknown(shop, monkeypatch):
-    monkeypatch.setattr("firewall.sql.utility.ROWS", {})
+    monkeypatch.setattr("firewall.sql.rows.ROWS", {})
     found = analyse("CREATE EXTENSION x", shop, Facts())
     assert [effect.kind for effect in found.effects] == [Kind.UNKNOWN]
     assert "`create_extension_stmt` has no row" in found.opaque

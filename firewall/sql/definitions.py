@@ -1,0 +1,137 @@
+"""Statements that define: CREATE, ALTER, DROP and their kin, and what they do to names; who may do what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from firewall.sql import attached, grammar
+from firewall.sql.analysis import Kind, ObjectType
+from firewall.sql.names import Name, find_relations, of_range_var, of_strings
+from firewall.sql.queries import made, redefined
+from firewall.sql.rows import INSIDE_RELATION, RELATION_TYPES, STRUCTURE, by_row, resolved, role_name, subject
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from firewall.sql.names import Scope
+    from firewall.sql.walk import Handler, Walk
+
+
+def _create(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
+    made(walk, node["relation"], scope)
+    for parent in node.get("inhRelations", ()):
+        walk.effect(Kind.ALTER, resolved(walk, of_range_var(parent["RangeVar"]), scope), scope)
+    walk.children("CreateStmt", node, scope, without=STRUCTURE)
+
+
+def _foreign_table(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
+    base = node.get("base", {})
+    name = str(of_range_var(base.get("relation", {})))
+    walk.effect(Kind.CREATE, name, scope)
+    walk.effect(Kind.SERVER_IO, name, scope)
+
+
+def _renamed(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
+    """Renaming and moving: the names before and after no longer mean what the catalog says."""
+    kind = "RenameStmt" if "newname" in node else "AlterObjectSchemaStmt"
+    by_row(walk, kind, node, scope)
+    if "relation" in node:
+        name = of_range_var(node["relation"])
+        redefined(walk, name)
+        redefined(walk, Name(name.schema, node.get("newname", name.name)))
+        redefined(walk, Name(node.get("newschema", name.schema), name.name))
+    else:
+        walk.lose_names()
+
+
+def _drop(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
+    by_row(walk, "DropStmt", node, scope)
+    if node.get("removeType") in RELATION_TYPES - INSIDE_RELATION:
+        for item in node.get("objects", ()):
+            redefined(walk, of_strings(grammar.strings(item)))
+    elif node.get("removeType") in {"OBJECT_SCHEMA", "OBJECT_EXTENSION"}:
+        walk.lose_names()
+
+
+def _alter_table(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
+    name = of_range_var(node["relation"])
+    qualified = resolved(walk, name, scope)
+    for item in node.get("cmds", ()):
+        command = item["AlterTableCmd"]
+        match command.get("subtype", ""):
+            case "AT_DropColumn":
+                walk.effect(Kind.DROP, qualified, scope, columns=(command.get("name", "*"),))
+            case "AT_ChangeOwner" | "AT_EnableRowSecurity" | "AT_DisableRowSecurity" | "AT_ForceRowSecurity":
+                walk.effect(Kind.PRIVILEGE, qualified, scope)
+            case "AT_NoForceRowSecurity":
+                walk.effect(Kind.PRIVILEGE, qualified, scope)
+            case "AT_GenericOptions" | "AT_AlterColumnGenericOptions" | "AT_SetTableSpace":
+                walk.effect(Kind.SERVER_IO, qualified, scope)
+            case "AT_AttachPartition" | "AT_DetachPartition" | "AT_DetachPartitionFinalize" | "AT_AddInherit":
+                _other(walk, command, scope)
+            case "AT_DropInherit":
+                _other(walk, command, scope)
+            case _:
+                pass
+    walk.effect(Kind.ALTER, qualified, scope)
+    for relation in find_relations(name, scope, walk.snapshot).relations:
+        attached.rebuild(walk, relation, scope)
+    redefined(walk, name)
+    walk.children("AlterTableStmt", node, scope, without=STRUCTURE)
+
+
+def _other(walk: Walk, command: dict[str, Any], scope: Scope) -> None:
+    """The second relation of an ALTER TABLE that ties two together."""
+    definition = command.get("def", {})
+    other = definition.get("RangeVar") or definition.get("PartitionCmd", {}).get("name")
+    if other:
+        walk.effect(Kind.ALTER, resolved(walk, of_range_var(other), scope), scope)
+        redefined(walk, of_range_var(other))
+
+
+def _view(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
+    made(walk, node["view"], scope)
+    walk.value(node.get("query"), scope)
+
+
+def _create_function(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
+    by_row(walk, "CreateFunctionStmt", {"funcname": node.get("funcname")}, scope)
+    redefined(walk, Name("", f"{of_strings(grammar.strings(node.get('funcname'))).name}()"))
+    for item in node.get("parameters", ()):
+        walk.value(item.get("FunctionParameter", {}).get("defexpr"), scope)
+
+
+def _schema(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
+    role = node.get("authrole")
+    walk.effect(Kind.CREATE, node.get("schemaname") or role_name(role or {}), scope, ObjectType.SCHEMA)
+    if role:
+        walk.effect(Kind.PRIVILEGE, node.get("schemaname") or role_name(role), scope, ObjectType.SCHEMA)
+    walk.values(node.get("schemaElts"), scope)
+    if scope.path is not None:
+        walk.lose_names()  # a schema of the role's own name may now be the first in the path
+
+
+def _grant(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
+    for name, of in subject(walk, node, "GrantStmt", scope):
+        walk.effect(Kind.PRIVILEGE, name, scope, of)
+
+
+def _grant_role(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
+    for item in node.get("granted_roles", ()):
+        granted = item.get("AccessPriv", {}).get("priv_name") or role_name(item.get("RoleSpec", {}))
+        walk.effect(Kind.ROLE, granted, scope, ObjectType.ROLE)
+
+
+HANDLERS: Mapping[str, Handler] = {
+    "CreateStmt": _create,
+    "CreateForeignTableStmt": _foreign_table,
+    "RenameStmt": _renamed,
+    "AlterObjectSchemaStmt": _renamed,
+    "DropStmt": _drop,
+    "AlterTableStmt": _alter_table,
+    "ViewStmt": _view,
+    "CreateFunctionStmt": _create_function,
+    "CreateSchemaStmt": _schema,
+    "GrantStmt": _grant,
+    "GrantRoleStmt": _grant_role,
+}
