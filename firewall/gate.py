@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from firewall.labelling import Kept
     from firewall.policy import Policy, Subject, Verdict
     from firewall.session import Watch
+    from firewall.sql import Statement
     from firewall.workers import Analysts
 
 CACHE_BYTES = 32 * 1024 * 1024
@@ -68,6 +69,18 @@ class Judgement:
     @property
     def changes_catalog(self) -> bool:
         return any(effect.kind in _CHANGES_CATALOG for effect in self.effects)
+
+    @property
+    def loses_names(self) -> bool:
+        """Until the transaction ends, nobody can tell what names mean: `after` does not say it all."""
+        followed = self.analysis.error is None and all(s.followed for s in self._changing)
+        return self.changes_catalog and not followed
+
+    @property
+    def _changing(self) -> tuple[Statement, ...]:
+        return tuple(
+            s for s in self.analysis.statements if any(e.kind in _CHANGES_CATALOG for e in s.effects)
+        )
 
     @property
     def after(self) -> Facts:

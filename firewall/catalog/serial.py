@@ -21,6 +21,7 @@ from firewall.catalog.snapshot import (
     Function,
     Operator,
     OperatorClass,
+    Own,
     Policy,
     Relation,
     Snapshot,
@@ -80,6 +81,6 @@ _MEMBERS: Final = {
     kind: tuple((f.name, None if f.default is MISSING else f.default) for f in fields(kind))
     for kind in (
         *(Snapshot, Relation, Column, Trigger, ForeignKey, Policy),
-        *(Function, Operator, OperatorClass, Cast, Type, EventTrigger),
+        *(Function, Operator, OperatorClass, Cast, Type, EventTrigger, Own),
     )
 }

@@ -202,6 +202,19 @@ class EventTrigger:
     tags: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Own:
+    """A relation as one session sees it, which has made or changed it; temporary ones are in `pg_temp`.
+
+    path: where the names in a view's definition are looked up, as the session wrote it; None is anywhere.
+    whole: its columns are those and no others.
+    """
+
+    relation: Relation
+    path: tuple[str, ...] | None = None
+    whole: bool = True
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """Everything known of one database. `version` is a digest of the content, equal for equal catalogs.
@@ -211,7 +224,8 @@ class Snapshot:
     `closed` are schemas on which that login has no USAGE: Postgres passes over them in any search_path.
     `type_names` are all types that were made after initdb, arrays and row types too: OID, and the name as
     format_type prints it. `secret_settings` are those that pg_settings shows the login with a value,
-    `secret_role_settings` those that are set for a role or a database.
+    `secret_role_settings` those that are set for a role or a database. `own` is what one session sees
+    otherwise than everybody; see `with_own`.
     """
 
     version: str
@@ -231,6 +245,7 @@ class Snapshot:
     type_names: tuple[tuple[int, str], ...] = ()
     secret_settings: tuple[str, ...] = ()
     secret_role_settings: tuple[str, ...] = ()
+    own: tuple[Own, ...] = ()
 
     def __getstate__(self) -> dict[str, object]:
         """What a worker process is sent: the fields, without the indexes that are made on first use."""
@@ -259,6 +274,35 @@ class Snapshot:
         for kind in self.types:
             found.setdefault(kind.name, []).append(kind)
         return {name: tuple(candidates) for name, candidates in found.items()}
+
+    def with_own(self, own: tuple[Own, ...]) -> Snapshot:
+        """The catalog as a session sees it that has these relations; what is known of this one is shared."""
+        by_name = dict(self.by_name)
+        for schema in {each.relation.schema for each in own}:
+            by_name[schema] = dict(by_name.get(schema, {}))
+        for each in own:
+            by_name[each.relation.schema][each.relation.name] = each.relation
+        shared = {
+            "functions_by_name": self.functions_by_name,
+            "types_by_name": self.types_by_name,
+            "types_by_oid": self.types_by_oid,
+            "run_by_type": self.run_by_type,
+        }
+        own_by_name = {each.relation.qualified: each for each in own}
+        made = object.__new__(Snapshot)
+        made.__dict__.update(self.__getstate__(), **shared)
+        made.__dict__.update(own=own, own_by_name=own_by_name, by_name=by_name, beneath=self)
+        return made
+
+    @cached_property
+    def beneath(self) -> Snapshot | None:
+        """The catalog as everybody sees it, if this is one session's."""
+        return None
+
+    @cached_property
+    def own_by_name(self) -> dict[str, Own]:
+        """`schema.relation` → what the session has made of it."""
+        return {each.relation.qualified: each for each in self.own}
 
     @cached_property
     def types_by_oid(self) -> dict[int, str]:

@@ -172,7 +172,7 @@ async def _judge(gate: Gate, bench: Bench, subject: Subject, line: Line) -> Judg
         facts = replace(after, prepared=())
         prepared |= dict(after.prepared)
         # it was not run, so that the catalog is not as it would be
-        in_doubt = in_doubt or before.changes_catalog
+        in_doubt = in_doubt or before.loses_names
     return await gate.judge(subject, line.sql, facts, in_doubt=in_doubt, prepared=prepared)
 
 

@@ -381,6 +381,7 @@ def ruling(judgement: Judgement, watch: session.Watch | None) -> session.Ruling:
         single=len(judgement.analysis.statements) <= 1,
         prepares=after.prepared,
         changes_catalog=judgement.changes_catalog,
+        loses_names=judgement.loses_names,
         facts=replace(after, prepared=()),
         judgement=judgement,
         watch=watch,
@@ -390,6 +391,8 @@ def ruling(judgement: Judgement, watch: session.Watch | None) -> session.Ruling:
 def _told(command: session.Judge) -> sql.Facts:
     """What the session knows of what it wants to be judged."""
     facts = _facts(command.facts)
+    if not command.changed:
+        facts = facts.committed()
     return replace(facts, parameters=command.types) if command.types else facts
 
 

@@ -67,6 +67,7 @@ class Backend:
     status: I, T or E, as of the last ReadyForQuery. skipping: Postgres reported an error and the client has
     not sent Sync since. copy_in: Postgres is reading CopyData. probe_accepted: what became of the last probe.
     catalog_changed: something was released that may have changed the catalog, and its transaction is open.
+    names_lost: in ways that the facts do not tell.
     last_error: SQLSTATE and message of the newest error. ended: Postgres said that it hangs up.
     settings: counts the settings that Postgres has reported to be new.
     """
@@ -82,6 +83,7 @@ class Backend:
         self.copy_in = False
         self.probe_accepted = False
         self.catalog_changed = False
+        self.names_lost = False
         self.last_error = ("", "")
         self.ended = False
         self.settings = 0
@@ -122,6 +124,7 @@ class Backend:
         self._open[work.ticket] = work
         self.catalog_changed |= work.ruling.changes_catalog
         self.watcher.released(work.ruling)
+        self.names_lost |= work.ruling.loses_names
 
     def receive(self, data: bytes) -> None:
         """Raises ProtocolViolation when the server's answers are not those that are owed."""
@@ -323,6 +326,7 @@ class Backend:
             self._close(work)
         if self.catalog_changed:
             self.catalog_changed = any(work.ruling.changes_catalog for work in self._open.values())
+            self.names_lost = any(work.ruling.loses_names for work in self._open.values())
             self.outbox.commands.append(CatalogChanged())
 
     def abandon(self, sqlstate: str, message: str) -> None:

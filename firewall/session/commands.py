@@ -45,7 +45,7 @@ class Ruling:
     native: Postgres is likely to reject the text by itself (grammar error, unknown name); let it speak first.
     single: the text is exactly one statement, so that it can be sent as a Parse.
     prepares: names that the text prepares by PREPARE, with their texts.
-    changes_catalog: names may mean something else afterwards.
+    changes_catalog: names may mean something else afterwards. loses_names: in ways that `facts` do not tell.
     facts: the session's facts once the text has been released; opaque here.
     judgement: whatever the edge wants back with `Clear` and `Done`; opaque here.
     watch: which columns its result may have; None if any.
@@ -56,6 +56,7 @@ class Ruling:
     single: bool = True
     prepares: tuple[tuple[str, str], ...] = ()
     changes_catalog: bool = False
+    loses_names: bool = False
     facts: object = None
     judgement: object = None
     watch: Watch | None = None
@@ -94,8 +95,9 @@ class Judge:
     """Answer with `Session.ruled(ticket, ruling)`, or `Session.refused(ticket, …)` if it cannot be judged.
 
     refresh: Postgres knows names that the catalog did not; read the catalog again first.
+    changed: the open transaction has changed the catalog.
     lexing_safe: false when the server's settings make texts mean something else than they say.
-    in_doubt: the open transaction has changed the catalog, and nobody else can see how.
+    in_doubt: it has done so in ways that nobody can follow.
     prepared: texts of prepared statements by name, as they stand now; None where two texts are possible.
     types: the OIDs of the types of its parameters, those of pg_catalog left out.
     """
@@ -108,6 +110,7 @@ class Judge:
     types: tuple[int, ...] = ()
     refresh: bool = False
     in_doubt: bool = False
+    changed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,8 @@ class Lane:
         if not ruling.single or ruling.prepares or ruling.changes_catalog:
             return
         backend = self._backend
+        if backend.catalog_changed:
+            return  # names may mean something else once the transaction has ended
         facts, settings = self._deciding.facts, backend.settings
         if ruling.facts != facts:
             return

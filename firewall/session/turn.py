@@ -221,7 +221,8 @@ class Deciding:
                 self._backend.prepared.texts(),
                 own_types(turn.types),
                 refresh=turn.heard,
-                in_doubt=self._backend.catalog_changed,
+                in_doubt=self._backend.names_lost,
+                changed=self._backend.catalog_changed,
             )
         )
 

@@ -19,6 +19,7 @@ from firewall.sql import (
     functions,
     grammar,
     opened,
+    own,
     queries,
     reviewed,
     rows,
@@ -57,22 +58,22 @@ HANDLERS: Mapping[str, Handler] = {
 def analyse(sql: str, snapshot: Snapshot, facts: Facts) -> Analysis:
     """What the text would do in this database, in a session of which these facts are true. Never raises."""
     # INVARIANT: 3. What is not understood is `unknown`; there is no path that leaves an effect out.
-    own = replace(facts, parameters=()) if facts.parameters else facts
+    lasting = replace(facts, parameters=()) if facts.parameters else facts
     if not facts.lexing_safe:
-        return unknown("the session's settings change how texts are read", sql, own)
+        return unknown("the session's settings change how texts are read", sql, lasting)
     try:
         parsed = grammar.parse(sql)
         if isinstance(parsed, grammar.TooHard):
-            return unknown(parsed.reason, sql, own)
+            return unknown(parsed.reason, sql, lasting)
         if isinstance(parsed, GrammarError):
-            return Analysis(error=parsed, after=own)
-        return _statements(parsed, snapshot, own, facts.parameters)
+            return Analysis(error=parsed, after=lasting)
+        return _statements(parsed, snapshot, lasting, facts.parameters)
     except TooLarge:
-        return unknown("the text sets off more than is analysed", sql, own)
+        return unknown("the text sets off more than is analysed", sql, lasting)
     except RecursionError:
-        return unknown("the text nests too deeply", sql, own)
+        return unknown("the text nests too deeply", sql, lasting)
     except Exception as error:  # noqa: BLE001 - a bug here may cost a hold, never a passage
-        return unknown(f"the analysis failed ({type(error).__name__})", sql, own)
+        return unknown(f"the analysis failed ({type(error).__name__})", sql, lasting)
 
 
 def _loses_names(effect: Effect, missing: Mapping[str, None]) -> bool:
@@ -101,8 +102,8 @@ def _statements(
     volatile = False
     after = facts
     for one in parsed:
-        walk = Walk(snapshot, HANDLERS, after, sql=one.sql)
-        scope = Scope(path=after.search_path, temporary=after.temporary)
+        walk = Walk(own.seen(snapshot, after.own), HANDLERS, after, sql=one.sql)
+        scope = Scope(path=after.search_path, temporary=after.doubtful)
         functions.everywhere(walk, scope)
         functions.parameters(walk, parameters, scope)
         walk.visit(one.kind, one.tree, scope)
@@ -111,6 +112,7 @@ def _statements(
         effects = walk.collected()
         if any(_loses_names(effect, walk.missing) for effect in effects):
             walk.lose_names()
+        followed = own.followed(walk, one, effects, narrowed.traced, scope)
         statements.append(
             Statement(
                 sql=one.sql,
@@ -120,6 +122,7 @@ def _statements(
                 opaque=walk.opaque,
                 fingerprint=grammar.fingerprint(one.sql),
                 copies=copies.of(walk, one, effects, narrowed.traced, after),
+                followed=followed,
             )
         )
         missing |= dict.fromkeys(name for name in walk.missing if _bare(name) not in made)

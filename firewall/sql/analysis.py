@@ -6,8 +6,12 @@ Labels are not known here: `columns` and `tested` name base columns, and the gat
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from firewall.catalog.snapshot import Own
 
 
 class Kind(StrEnum):
@@ -126,6 +130,7 @@ class Statement:
     output: the result's columns; None when it has none, or when only the worst case is known.
     fingerprint: libpg_query's, 16 hex digits; the same for texts that differ in literals only.
     copies: what it writes that was read somewhere, worst case.
+    followed: what it does to names is in `Analysis.after`.
     """
 
     sql: str
@@ -135,6 +140,7 @@ class Statement:
     opaque: str = ""
     fingerprint: str = ""
     copies: tuple[Copy, ...] = ()
+    followed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +149,9 @@ class Facts:
 
     search_path: the schemas that unqualified names are looked up in, in order, `pg_catalog` first unless
         it is named; None when it cannot be known, and then every schema is possible.
-    temporary: names that the session may have created in its temporary schema.
+    temporary: names that the session may have created in its temporary schema, where that could not be
+        followed. altered: the same of lasting names, as long as the transaction lasts; `f()` is a function.
+    own: what it has made and is followed, lasting relations as long as the transaction lasts.
     lexing_safe: standard_conforming_strings is on and the client encoding is one in which no byte of a
         multi-byte character is ASCII; when false nothing can be understood.
     prepared: SQL texts of prepared statements by name, both PREPARE's and the protocol's.
@@ -159,6 +167,20 @@ class Facts:
     lexing_safe: bool = True
     prepared: tuple[tuple[str, str], ...] = ()
     parameters: tuple[int, ...] = ()
+    altered: frozenset[str] = frozenset()
+    own: tuple[Own, ...] = ()
+
+    @property
+    def doubtful(self) -> frozenset[str]:
+        """Names that need not mean what the catalog says."""
+        return self.temporary | self.altered
+
+    def committed(self) -> Facts:
+        """What is left of these facts when no transaction is open that has changed the catalog."""
+        lasting = [each for each in self.own if each.relation.schema != "pg_temp"]
+        if not lasting and not self.altered:
+            return self
+        return replace(self, altered=frozenset(), own=tuple(each for each in self.own if each not in lasting))
 
 
 @dataclass(frozen=True, slots=True)

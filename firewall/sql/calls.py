@@ -42,7 +42,7 @@ def call(walk: Walk, name: Name, count: int, scope: Scope, arguments: list[Any] 
                 defaults(walk, function, scope)
     if count == 1 and named_type(walk, name, scope) and not own and reviewed.danger(name.name) is None:
         return  # `type(x)` is a cast to it where no function is called so (manual 4.2.9)
-    if f"{name.name}()" in walk.after.temporary:
+    if f"{name.name}()" in walk.after.doubtful:
         walk.effect(Kind.EXECUTE, str(name), scope, ObjectType.FUNCTION)
     if name.schema in {"", "pg_catalog", "information_schema"} or not own:
         _built_in(walk, name, own, scope, arguments or [])
@@ -149,11 +149,25 @@ def shown(walk: Walk, name: str | None, scope: Scope) -> None:
             walk.effect(Kind.SERVER_IO, each, scope, ObjectType.SETTING)
 
 
+def _given(node: Any) -> bool:
+    while "TypeCast" in node:
+        node = node["TypeCast"].get("arg", {})
+    return "ParamRef" in node or "ColumnRef" in node
+
+
 def _current_setting(walk: Walk, arguments: list[Any], scope: Scope) -> None:
+    """A name that comes from a column or as a parameter may be any that there is.
+
+    Settings that stand in postgresql.conf alone and belong to no extension cannot be listed (manual 19.16).
+    """
     named = any("NamedArgExpr" in argument for argument in arguments)
     name = _literal(arguments[0]) if arguments and not named else None
     if name is not None:
         shown(walk, name, scope)
+    elif arguments and _given(arguments[0]):
+        shown(walk, None, scope)
+        for each in walk.snapshot.secret_role_settings:
+            shown(walk, each, scope)
     elif not scope.via.startswith("policy "):
         reason = "`current_setting` shows a setting that the text does not name"
         walk.unknown(reason, "current_setting", scope)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from firewall.sql import attached, grammar
 from firewall.sql.analysis import Kind, ObjectType
-from firewall.sql.names import Name, find_relations, of_range_var, of_strings
+from firewall.sql.names import Name, find_relations, is_temporary_schema, of_range_var, of_strings
 from firewall.sql.queries import made, redefined
 from firewall.sql.rows import INSIDE_RELATION, RELATION_TYPES, STRUCTURE, by_row, resolved, role_name, subject
 
@@ -38,8 +39,13 @@ def _renamed(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
     if "relation" in node:
         name = of_range_var(node["relation"])
         redefined(walk, name)
-        redefined(walk, Name(name.schema, node.get("newname", name.name)))
-        redefined(walk, Name(node.get("newschema", name.schema), name.name))
+        for new in (
+            Name(name.schema, node.get("newname", name.name)),
+            Name(node.get("newschema", name.schema), name.name),
+        ):
+            redefined(walk, new)
+            if name.name in walk.after.temporary:
+                walk.after = replace(walk.after, temporary=walk.after.temporary | {new.name})
     else:
         walk.lose_names()
 
@@ -91,7 +97,29 @@ def _other(walk: Walk, command: dict[str, Any], scope: Scope) -> None:
 
 def _view(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
     made(walk, node["view"], scope)
+    # a view of temporary relations is temporary by itself
+    walk.after = replace(walk.after, temporary=walk.after.temporary | {node["view"].get("relname", "")})
     walk.value(node.get("query"), scope)
+
+
+def _sequence(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
+    made(walk, node["sequence"], scope)
+    walk.children("CreateSeqStmt", node, scope, without=STRUCTURE)
+
+
+def _type(kind: str) -> Handler:
+    """A new type may be one that the session alone sees, and stand before another of its name."""
+
+    def handler(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
+        by_row(walk, kind, node, scope)
+        parts = grammar.strings(node.get("domainname") or node.get("typeName"))
+        name = of_range_var(node["typevar"]) if "typevar" in node else of_strings(parts)
+        doubtful = frozenset({f"type {name.name}"})
+        if is_temporary_schema(name.schema):
+            walk.after = replace(walk.after, temporary=walk.after.temporary | doubtful)
+        walk.after = replace(walk.after, altered=walk.after.altered | doubtful)
+
+    return handler
 
 
 def _create_function(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
@@ -122,6 +150,8 @@ def _grant_role(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
         walk.effect(Kind.ROLE, granted, scope, ObjectType.ROLE)
 
 
+_TYPES = ("CreateDomainStmt", "CreateEnumStmt", "CreateRangeStmt", "CompositeTypeStmt")
+
 HANDLERS: Mapping[str, Handler] = {
     "CreateStmt": _create,
     "CreateForeignTableStmt": _foreign_table,
@@ -130,6 +160,8 @@ HANDLERS: Mapping[str, Handler] = {
     "DropStmt": _drop,
     "AlterTableStmt": _alter_table,
     "ViewStmt": _view,
+    "CreateSeqStmt": _sequence,
+    **{kind: _type(kind) for kind in _TYPES},
     "CreateFunctionStmt": _create_function,
     "CreateSchemaStmt": _schema,
     "GrantStmt": _grant,

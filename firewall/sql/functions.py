@@ -86,7 +86,7 @@ def user_function(walk: Walk, function: Function, scope: Scope, *, by_type: bool
         scope,
         path=None,
         every=False,
-        temporary=walk.after.temporary,
+        temporary=walk.after.doubtful,
         ctes=frozenset(),
         printed=False,
         via=scope.via if scope.via.startswith("trigger ") else f"function {function.qualified}",
@@ -268,6 +268,9 @@ def type_name(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
 
 def named_type(walk: Walk, name: Name, scope: Scope) -> bool:
     """A value of a type outside pg_catalog of this name may be made; whether there is such a type."""
+    if f"type {_element(name).name}" in scope.temporary and name.schema != "pg_catalog":
+        walk.unknown(f"`{name}` may be a type that this session made", str(name), scope, ObjectType.TYPE)
+        return True
     kinds = _kinds(walk, name, scope)
     touch_types(walk, kinds, scope)
     relations = find_relations(_element(name), scope, walk.snapshot).relations

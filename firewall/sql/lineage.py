@@ -23,7 +23,7 @@ from firewall.sql.names import Scope, path_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from firewall.catalog.snapshot import Snapshot
+    from firewall.catalog.snapshot import Relation, Snapshot
 
 KEPT_SNAPSHOTS = 4  # a worker judges against one, or two while the catalog is being refreshed
 
@@ -55,7 +55,7 @@ def trace(sql: str, snapshot: Snapshot, facts: Facts) -> Lineage | None:
     try:
         path = None if facts.search_path is None else path_of(Scope(facts.search_path), snapshot)
         database = facts.database or snapshot.database
-        queries = Queries(_relations(snapshot), path, facts.temporary, database)
+        queries = Queries(_relations(snapshot), path, facts.doubtful, database)
         fields = _fields(queries, parse(sql))
     except (Doubt, RecursionError):
         return None
@@ -86,22 +86,32 @@ def _output(field: Field) -> Output:
     return Output(field.name, tuple(Source(*pair) for pair in sorted(field.sources)))
 
 
-def _trace_view(relations: Relations, definition: str) -> Shape:
-    """A view's query; pg_get_viewdef wrote it, so that only pg_catalog's names stand there unqualified."""
-    queries = Queries(relations, ("pg_catalog",), frozenset(), relations.snapshot.database)
-    fields = queries.rows(parse(definition), None, {}).fields
+def _trace_view(relations: Relations, view: Relation) -> Shape:
+    """A view's query; pg_get_viewdef wrote it, so that only pg_catalog's names stand there unqualified.
+
+    Of a session's own view it is what the session wrote.
+    """
+    snapshot = relations.snapshot
+    own = snapshot.own_by_name.get(view.qualified)
+    path: tuple[str, ...] | None = ("pg_catalog",)
+    if own is not None:
+        path = None if own.path is None else path_of(Scope(own.path), snapshot)
+    queries = Queries(relations, path, frozenset(), snapshot.database, printed=own is None)
+    fields = queries.rows(parse(view.definition), None, {}).fields
     return Shape(fields, frozenset(queries.tests), frozenset(queries.read))
 
 
 _known: list[Relations] = []
+_known_of_sessions: list[Relations] = []
 
 
 def _relations(snapshot: Snapshot) -> Relations:
     """Kept for the latest snapshots: by identity, since equal versions may hide other estimates."""
-    for known in _known:
-        if known.snapshot is snapshot:
-            return known
-    made = Relations(snapshot, _trace_view)
-    _known.append(made)
-    del _known[:-KEPT_SNAPSHOTS]
+    known = _known if snapshot.beneath is None else _known_of_sessions
+    for found in known:
+        if found.snapshot is snapshot:
+            return found
+    made = Relations(snapshot, _trace_view, _relations(snapshot.beneath) if snapshot.beneath else None)
+    known.append(made)
+    del known[:-KEPT_SNAPSHOTS]
     return made

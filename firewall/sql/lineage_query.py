@@ -14,6 +14,7 @@ from firewall.sql.lineage_agree import identifier
 from firewall.sql.lineage_compare import stored
 from firewall.sql.lineage_scope import NOTHING, Doubt, Field, Range, Rows, Scope, Sources, renamed, union
 from firewall.sql.lineage_values import bare, condition, only, value, window
+from firewall.sql.names import is_temporary_schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,7 @@ ROUNDS = 64  # of a recursive query; each can only add sources, so more would ne
 
 
 class Queries:
-    """One trace: what it gathers on the way.
+    """One trace: what it gathers on the way. printed: as in names.Scope.
 
     mentioned: all base columns that are named. tests: those that decide or count, wherever they stand.
     kept: those whose values are written, or told by the number of rows. read: all relations.
@@ -32,11 +33,18 @@ class Queries:
     """
 
     def __init__(
-        self, relations: Relations, path: tuple[str, ...] | None, temporary: frozenset[str], database: str
+        self,
+        relations: Relations,
+        path: tuple[str, ...] | None,
+        temporary: frozenset[str],
+        database: str,
+        *,
+        printed: bool = False,
     ) -> None:
         self.relations = relations
         self.path = path
         self.temporary = temporary
+        self.printed = printed
         self.database = database
         self.mentioned: set[tuple[str, str]] = set()
         self.read: set[str] = set()
@@ -62,9 +70,9 @@ class Queries:
 
     def table(self, schema: str, name: str, *, alias: str, columns: list[str]) -> tuple[Range, Sources]:
         """A relation of the catalog as a FROM item, and what the views behind it test."""
-        if (not schema and name in self.temporary) or schema.startswith("pg_temp"):
+        if name in self.temporary and (not schema or is_temporary_schema(schema)):
             raise Doubt
-        relation = self.relations.find(schema, name, self.path)
+        relation = self.relations.find(schema, name, self.path, printed=self.printed)
         shape = self.relations.shape(relation)
         self.read |= shape.relations
         self.test(shape.conditions)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from firewall.catalog.snapshot import RelationKind
 from firewall.sql import grammar
 from firewall.sql.lineage_scope import NOTHING, Doubt, Field, Sources
+from firewall.sql.names import TEMPORARY, is_temporary_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,26 +34,43 @@ class Shape:
     relations: frozenset[str]
 
 
-TraceView: TypeAlias = "Callable[[Relations, str], Shape]"
+TraceView: TypeAlias = "Callable[[Relations, Relation], Shape]"
 
 
 class Relations:
-    """The snapshot's relations by name, with views opened by `trace_view`; one for each snapshot."""
+    """The snapshot's relations by name, with views opened by `trace_view`; one for each snapshot.
 
-    def __init__(self, snapshot: Snapshot, trace_view: TraceView) -> None:
+    beneath: those of the catalog that a session sees with relations of its own, which are not traced again.
+    """
+
+    def __init__(self, snapshot: Snapshot, trace_view: TraceView, beneath: Relations | None = None) -> None:
         self.snapshot = snapshot
+        self._beneath = beneath
         self._trace_view = trace_view
         self._shapes: dict[str, Shape | None] = {}
 
-    def find(self, schema: str, name: str, path: tuple[str, ...] | None) -> Relation:
+    def find(
+        self, schema: str, name: str, path: tuple[str, ...] | None, *, printed: bool = False
+    ) -> Relation:
         """The relation that a name means; `Doubt` if that cannot be told."""
-        by_name = self.snapshot.by_name
+        by_name, own = self.snapshot.by_name, self.snapshot.own_by_name
         if schema:
+            schema = TEMPORARY if is_temporary_schema(schema) else schema
             found = by_name.get(schema, {}).get(name)
         elif path is None:
             raise Doubt
         else:
-            found = next((r for s in path if (r := by_name.get(s, {}).get(name)) is not None), None)
+            places = path if printed or not own else (TEMPORARY, *path)
+            found = None
+            for place in places:
+                relation = by_name.get(place, {}).get(name)
+                if relation is not None and found is not None:
+                    raise Doubt  # the session's own, if it is there, and another one if not
+                found = relation or found
+                if found is not None and found.qualified not in own:
+                    break
+        if found is not None and found.qualified in own and not own[found.qualified].whole:
+            raise Doubt
         if found is None or found.kind in (RelationKind.INDEX, RelationKind.COMPOSITE):
             raise Doubt
         return found
@@ -60,6 +78,8 @@ class Relations:
     def shape(self, relation: Relation) -> Shape:
         """Its columns and what stands behind each."""
         name = relation.qualified
+        if self._beneath is not None and name not in self.snapshot.own_by_name:
+            return self._beneath.shape(relation)
         if name not in self._shapes:
             self._shapes[name] = None  # stays when it cannot be told; also met if a view reads itself
             try:
@@ -116,7 +136,7 @@ class Relations:
         return Shape(fields, NOTHING, frozenset(table.qualified for table in tables))
 
     def _view(self, relation: Relation) -> Shape:
-        body = self._trace_view(self, relation.definition)
+        body = self._trace_view(self, relation)
         if len(body.fields) != len(relation.columns):
             raise Doubt
         fields = tuple(

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from firewall.catalog.snapshot import Function, Snapshot
 
 
+TEMPORARY = "pg_temp"  # whatever number the session's own schema has
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What surrounds a node: where names are looked up, and on whose behalf it runs.
@@ -66,7 +69,7 @@ def of_strings(parts: tuple[str, ...]) -> Name:
     return Name(parts[-2] if len(parts) > 1 else "", parts[-1] if parts else "")
 
 
-def _is_temporary_schema(schema: str) -> bool:
+def is_temporary_schema(schema: str) -> bool:
     return schema == "pg_temp" or schema.startswith(("pg_temp_", "pg_toast_temp"))
 
 
@@ -88,8 +91,10 @@ def _system(schema: str, name: str) -> Relation:
 def find_relations(name: Name, scope: Scope, snapshot: Snapshot) -> Found:
     """The relations that the name can mean. Names in a temporary schema mean anything at all."""
     if name.schema:
-        if _is_temporary_schema(name.schema):
-            return Found(temporary=True)
+        if is_temporary_schema(name.schema):
+            own = snapshot.own_by_name.get(f"{TEMPORARY}.{name.name}")
+            made = (own.relation,) if own is not None else ()
+            return Found(made, temporary=not made or name.name in scope.temporary)
         relation = snapshot.by_name.get(name.schema, {}).get(name.name)
         if relation is not None:
             # a name that this session redefined no longer means what the snapshot says
@@ -99,12 +104,17 @@ def find_relations(name: Name, scope: Scope, snapshot: Snapshot) -> Found:
         return Found(temporary=str(name) in scope.temporary)
     temporary = name.name in scope.temporary
     found = []
+    if not scope.printed and (own := snapshot.own_by_name.get(f"{TEMPORARY}.{name.name}")) is not None:
+        found.append(own.relation)
     for schema in path_of(scope, snapshot):
         relation = snapshot.by_name.get(schema, {}).get(name.name)
         if relation is None and _known_system(schema, name.name, snapshot):
             relation = _system(schema, name.name)
         if relation is not None:
-            found.append(relation)
+            if relation not in found:
+                found.append(relation)
+            if relation.qualified in snapshot.own_by_name:
+                continue  # it need not be there
             if (scope.path is not None and not scope.every) or (scope.printed and schema == "pg_catalog"):
                 break
     return Found(tuple(found), temporary)

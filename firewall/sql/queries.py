@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from firewall.catalog.snapshot import RelationKind
 from firewall.sql import attached, grammar
 from firewall.sql.analysis import Kind, ObjectType
-from firewall.sql.names import Name, of_range_var
+from firewall.sql.names import TEMPORARY, Name, is_temporary_schema, of_range_var
 from firewall.sql.reviewed import SYSTEM_SCHEMAS
 from firewall.sql.walk import MAX_BODIES
 
@@ -88,9 +88,9 @@ def into(walk: Walk, clause: dict[str, Any], scope: Scope) -> None:
 def made(walk: Walk, target: dict[str, Any], scope: Scope) -> None:
     """A relation that the statement creates; the session's own names change with it."""
     name = of_range_var(target)
-    temporary = target.get("relpersistence") == "t" or name.schema.startswith("pg_temp")
+    temporary = target.get("relpersistence") == "t" or is_temporary_schema(name.schema)
     if temporary:
-        walk.effect(Kind.CREATE, f"pg_temp.{name.name}", scope)
+        walk.effect(Kind.CREATE, f"{TEMPORARY}.{name.name}", scope)
         walk.after = replace(walk.after, temporary=walk.after.temporary | {name.name})
         return
     walk.effect(Kind.CREATE, str(name) if name.schema else f"{_first_schema(walk, scope)}.{name.name}", scope)
@@ -104,8 +104,14 @@ def _first_schema(walk: Walk, scope: Scope) -> str:
 
 
 def redefined(walk: Walk, name: Name) -> None:
-    """From here on the catalog's word for the name is stale for the session, which sees its own DDL."""
-    walk.after = replace(walk.after, temporary=walk.after.temporary | {name.name, str(name)})
+    """From here on the catalog's word for the name is stale for the session, which sees its own DDL.
+
+    Until its transaction ends; for good where the name may be that of a temporary relation.
+    """
+    own = f"{TEMPORARY}.{name.name}" in walk.snapshot.own_by_name
+    if own or is_temporary_schema(name.schema) or name.name in walk.after.temporary:
+        walk.after = replace(walk.after, temporary=walk.after.temporary | {name.name})
+    walk.after = replace(walk.after, altered=walk.after.altered | {name.name, str(name)})
 
 
 def _range_var(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
@@ -150,14 +156,15 @@ def view_body(walk: Walk, view: Relation, scope: Scope) -> None:
     via = behind(scope, f"view {view.qualified}")
     if view.schema in SYSTEM_SCHEMAS or not walk.enter(via):
         return
+    own = walk.snapshot.own_by_name.get(view.qualified)
     within = replace(
         scope,
-        path=None,
+        path=own.path if own else None,
         every=False,
-        temporary=frozenset(),
+        temporary=walk.before.doubtful if own else frozenset(),
         ctes=frozenset(),
         via=via,
-        printed=True,
+        printed=own is None,
         depth=scope.depth + 1,
     )
     parsed = grammar.kept(view.definition) if within.depth <= MAX_BODIES else ()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from firewall.sql.walk import Handler, Walk
 
 _WHO = frozenset({"role", "session_authorization"})
+_UNDOING = frozenset({"TRANS_STMT_ROLLBACK", "TRANS_STMT_ROLLBACK_TO"})
 _TWO_PHASE = frozenset({"TRANS_STMT_PREPARE", "TRANS_STMT_COMMIT_PREPARED", "TRANS_STMT_ROLLBACK_PREPARED"})
 
 
@@ -87,6 +88,10 @@ def _discard(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
 
 def _transaction(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
     walk.effect(Kind.TRANSACTION, "transaction_stmt", scope, ObjectType.STATEMENT)
+    if node.get("kind") in _UNDOING:
+        # what was made may be gone, and what was altered may be as it was
+        doubted = tuple(replace(own, whole=False) for own in walk.after.own)
+        walk.after = replace(walk.after, own=doubted)
     if node.get("kind") in _TWO_PHASE:
         # its locks outlive the session, and what it commits was another session's
         walk.effect(Kind.LOCK, str(node.get("gid", "")), scope, ObjectType.STATEMENT)

@@ -6,7 +6,7 @@ is walked through, so that nothing inside it is overlooked. Every view and funct
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from firewall.sql.analysis import Effect, Facts, Kind, ObjectType
@@ -40,7 +40,7 @@ class Reads:
 class Walk:
     """What one statement was found to do; filled while its tree is walked.
 
-    after: the session's facts once the statement has run, worst case.
+    before: the session's facts as the statement finds them. after: once it has run, worst case.
     entered: bodies (views, functions, triggers) that were walked already.
     sql: the text of the statement itself. executed: the prepared statement that EXECUTE runs.
     exports: all that is read leaves through COPY. planned: nothing is read, by EXPLAIN without ANALYZE.
@@ -57,9 +57,13 @@ class Walk:
     executed: Parsed | None = None
     exports: bool = False
     planned: bool = False
+    before: Facts = field(init=False)
     opaque: str = ""
     volatile: bool = False
     nodes: int = 0
+
+    def __post_init__(self) -> None:
+        self.before = self.after
 
     def visit(self, kind: str, node: dict[str, Any], scope: Scope) -> None:
         """Say what the node does, or walk through it."""
@@ -122,6 +126,8 @@ class Walk:
             temporary=self.after.temporary,
             lexing_safe=self.after.lexing_safe,
             prepared=self.after.prepared,
+            altered=self.after.altered,
+            own=tuple(replace(own, whole=False) for own in self.after.own),
         )
 
     def relations(self, name: Name, scope: Scope) -> tuple[Relation, ...]:

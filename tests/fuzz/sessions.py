@@ -258,6 +258,7 @@ class World:
             native=bool(how & 4),
             single=bool(how & 8),
             changes_catalog=bool(how & 16),
+            loses_names=how & 24 == 24,
             facts="other" if how & 32 else "facts",
             prepares=prepares,
         )

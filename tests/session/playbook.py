@@ -100,7 +100,8 @@ def ruling(verdict: str, flags: str = "") -> session.Ruling:
         base,
         native="native" in words,
         single="multi" not in words,
-        changes_catalog="ddl" in words,
+        changes_catalog="ddl" in words or "followed" in words,
+        loses_names="ddl" in words,
         facts="other facts" if "path" in words else "facts",
         prepares=((prepares[1], prepares[2]),) if prepares else (),
         watch=watch(shows[1], words) if shows else None,
@@ -218,6 +219,7 @@ def render(commands: Sequence[session.Command]) -> list[str]:
                 pass
             case session.Judge():
                 flags = [" refresh"] * command.refresh + [" in doubt"] * command.in_doubt
+                flags += [" changed"] * (command.changed and not command.in_doubt)
                 flags += [" unsafe"] * (not command.lexing_safe)
                 lines.append(f"judge {command.ticket} {command.sql}{''.join(flags)}")
             case session.Clear(ticket, _, acts):
