@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 SETTINGS = Path(__file__).with_name("settings.yaml")
-POLICIES = ("production.yaml", "production.cases.yaml")
+# the schema is for editors
+POLICIES = ("production.yaml", "production.cases.yaml", "policy.schema.json")
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="where to; made if it is not there")]
 

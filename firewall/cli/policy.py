@@ -13,7 +13,7 @@ from firewall.cli import catalogs
 from firewall.cli.command import command, group
 from firewall.cli.exits import Exit, Usage
 from firewall.errors import ConfigurationError, Problem
-from firewall.policy import cases
+from firewall.policy import cases, schema
 from firewall.policy.check import check as findings
 
 if TYPE_CHECKING:
@@ -62,6 +62,12 @@ async def check(
         if not found:
             terminal.say(f"{path}: OK", style="green")
     return Exit.NO if any(wrong.values()) else Exit.DONE
+
+
+@command(app, "schema")
+def print_schema(terminal: Terminal) -> None:
+    """Print the JSON Schema of policy files, by which editors complete and check them."""
+    terminal.out.file.write(schema.text())
 
 
 @command(app, "test")

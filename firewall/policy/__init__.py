@@ -3,12 +3,17 @@
 from firewall.policy.compile import Approver, Policy
 from firewall.policy.document import Mode
 from firewall.policy.load import load, parse
+from firewall.policy.moment import Fact, Moment
+from firewall.policy.obligations import Obligations
 from firewall.policy.verdict import Action, Reason, Requirement, Risk, Subject, Verdict
 
 __all__ = [
     "Action",
     "Approver",
+    "Fact",
     "Mode",
+    "Moment",
+    "Obligations",
     "Policy",
     "Reason",
     "Requirement",

@@ -8,19 +8,22 @@
         verdict: allow
         rule: unlabelled reads flow
 
-Labels are those that the policy's own patterns put on the columns, and those that a case adds.
+Labels are those that the policy's own patterns put on the columns, and those that a case adds. What a case
+does not say of its moment is not known, except that no budget is used up.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Final
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
 
-from firewall.policy.document import at_least_one
+from firewall.policy.fields import at_least_one
 from firewall.policy.load import refused, text_of, validate
-from firewall.policy.source import read
+from firewall.policy.moment import Moment
+from firewall.policy.source import read, shown
 from firewall.policy.verdict import Action, Risk, Subject
 from firewall.sql.analysis import Effect, Kind, ObjectType
 
@@ -72,17 +75,41 @@ class CaseEffect(_Model):
     tested_labels: tuple[StrictStr, ...] = ()
 
 
+def _moment(value: Any) -> Any:
+    """`2026-03-02 09:30` or with seconds and zone, in ISO 8601; UTC if no zone is written."""
+    try:
+        found = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        found = None
+    if found is None:
+        raise ValueError(f"`{shown(value)}` is not a time; write e.g. `2026-03-02 09:30` (UTC)")
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+class Now(_Model):
+    """What is known of the moment. rows: relation → estimate. spent: budget → rows."""
+
+    at: Annotated[datetime | None, BeforeValidator(_moment)] = None
+    rows: dict[StrictStr, StrictInt] = {}
+    first_use: bool | None = None
+    in_transaction: bool | None = None
+    transaction_age: float | None = None
+    spent: dict[StrictStr, StrictInt] = {}
+
+
 class Case(_Model):
     """What the policy must say to these effects; what is left out of the expectation is not compared."""
 
     name: StrictStr
     asker: Annotated[Asker, Field(alias="as")] = Asker()
+    moment: Now = Now()
     effects: tuple[CaseEffect, ...]
     verdict: Action
     rule: StrictStr
     risk: Risk | None = None
     groups: tuple[StrictStr, ...] | None = None
     quorum: StrictInt | None = None
+    obligations: StrictStr | None = None
 
 
 class Cases(_Model):
@@ -136,9 +163,22 @@ def effects_of(policy: Policy, case: Case) -> tuple[Effect, ...]:
     return tuple(_effect(policy, effect) for effect in case.effects)
 
 
+def moment_of(policy: Policy, case: Case) -> Moment:
+    """What the case says of its moment."""
+    now = case.moment
+    return Moment(
+        now=now.at,
+        rows={relation: float(rows) for relation, rows in now.rows.items()},
+        first_use=now.first_use,
+        in_transaction=now.in_transaction,
+        transaction_age=now.transaction_age,
+        spent={**{budget.name: 0 for budget in policy.document.budgets}, **now.spent},
+    )
+
+
 def _run(policy: Policy, case: Case) -> Result:
     subject = Subject(**case.asker.model_dump())
-    verdict = policy.evaluate(subject, effects_of(policy, case))
+    verdict = policy.evaluate(subject, effects_of(policy, case), moment_of(policy, case))
     required = verdict.requirement
     compared: list[tuple[str, object, object]] = [
         ("verdict", case.verdict.value, verdict.action.value),
@@ -146,6 +186,7 @@ def _run(policy: Policy, case: Case) -> Result:
         ("risk", case.risk and case.risk.value, verdict.risk.value),
         ("groups", _joined(case.groups), _joined(required.groups if required else ())),
         ("quorum", case.quorum, required.quorum if required else 0),
+        ("obligations", case.obligations, str(verdict.obligations)),
     ]
     differences = tuple(
         f"{what} is `{given}`, and `{wanted}` was expected"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from firewall.errors import Problem
 from firewall.policy import glob
 from firewall.policy.compile import kinds, requirement
-from firewall.policy.load import dotted
+from firewall.policy.include import dotted
 from firewall.policy.rule import SUBJECT_FIELDS, Columns, Objects
 from firewall.policy.source import shown
 from firewall.policy.verdict import Action
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from firewall.catalog.snapshot import Snapshot
     from firewall.policy.compile import Policy
-    from firewall.policy.document import Approval, FieldPath, Rule
+    from firewall.policy.document import Approval, Rule
+    from firewall.policy.fields import FieldPath
 
 Finding = tuple["FieldPath", str]
 

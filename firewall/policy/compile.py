@@ -9,11 +9,14 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from firewall.policy import glob
+from firewall.policy import glob, obligations
+from firewall.policy import moment as moments
 from firewall.policy.document import Document, Mode
-from firewall.policy.evaluate import Judge
+from firewall.policy.evaluate import Budget, Judge
+from firewall.policy.expression import Expression
 from firewall.policy.labels import Labeller
-from firewall.policy.rule import Rule
+from firewall.policy.obligations import Form, Mask, Obligations
+from firewall.policy.rule import Rule, Selector
 from firewall.policy.verdict import Action, Requirement
 from firewall.sql.analysis import Kind
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from firewall.catalog.snapshot import Labels, Snapshot
     from firewall.policy import document
     from firewall.policy.labels import Ways
+    from firewall.policy.moment import Moment
     from firewall.policy.source import Source
     from firewall.policy.verdict import Subject, Verdict
     from firewall.sql.analysis import Effect
@@ -59,9 +63,19 @@ class Policy:
     _judge: Judge = field(repr=False)
     _labeller: Labeller = field(repr=False)
 
-    def evaluate(self, subject: Subject, effects: Sequence[Effect]) -> Verdict:
-        """May this subject do all of this? Effects carry their labels already. Never raises."""
-        return self._judge.evaluate(subject, effects)
+    def evaluate(
+        self, subject: Subject, effects: Sequence[Effect], moment: Moment = moments.UNKNOWN
+    ) -> Verdict:
+        """May this subject do all of this, at this moment? Effects carry their labels already. Never raises.
+
+        `verdict.facts` says what of the moment it depends on: one with none of them is true at any other.
+        """
+        return self._judge.evaluate(subject, effects, moment)
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The compiled rules in their canonical order."""
+        return self._judge.rules
 
     def labels(self, snapshot: Snapshot, marks: Iterable[Mark] = (), ways: Ways | None = None) -> Labels:
         """The labels of every column in the catalog, by patterns, marks and what data flows through.
@@ -93,12 +107,14 @@ class Policy:
 def build(document: Document, source: Source) -> Policy:
     """Compile a valid document."""
     revision = digest(document)
+    selectors = {name: Selector(who) for name, who in document.selectors.items()}
     judge = Judge(
-        [_rule(rule, document.approval) for rule in document.rules],
+        [_rule(rule, document.approval, selectors) for rule in document.rules],
         default=Action(document.default),
         approval=requirement(None, document.approval),
         revision=revision,
         enforced=document.mode is Mode.ENFORCE,
+        budgets=[_budget(budget, document.approval) for budget in document.budgets],
     )
     approvers = {
         name: Approver(name, frozenset(person.groups), tuple((a.team, a.user) for a in person.slack))
@@ -117,9 +133,10 @@ def build(document: Document, source: Source) -> Policy:
 
 
 def digest(document: Document) -> str:
-    """Hex SHA-256 of the content, rules by name: their order means nothing."""
-    content = document.model_dump(mode="json", exclude_none=True)
+    """Hex SHA-256 of the content, rules by name: their order means nothing, nor in which file they stand."""
+    content = document.model_dump(mode="json", exclude_none=True, exclude={"include"})
     content["rules"].sort(key=lambda rule: rule["name"])
+    content["budgets"].sort(key=lambda budget: budget["name"])
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -142,7 +159,43 @@ def requirement(own: document.Approval | None, shared: document.Approval) -> Req
     return Requirement(groups, quorum, expires)
 
 
-def _rule(rule: document.Rule, shared: document.Approval) -> Rule:
+def owed(written: document.Obligations | None) -> Obligations:
+    """A rule's obligations, in the terms of verdicts."""
+    if written is None:
+        return obligations.NONE
+    return Obligations(
+        max_rows=written.max_rows,
+        max_affected_rows=written.max_affected_rows,
+        statement_timeout=written.statement_timeout,
+        read_only=bool(written.read_only),
+        masks=tuple(_mask(label, mask) for label, mask in sorted((written.mask or {}).items())),
+    )
+
+
+def _mask(label: str, mask: document.Masked) -> Mask:
+    if mask.null:
+        return Mask(label, Form.NULL)
+    if mask.hash:
+        return Mask(label, Form.HASH)
+    if mask.text is not None:
+        return Mask(label, Form.TEXT, text=mask.text)
+    return Mask(label, Form.PARTIAL, first=mask.first, last=mask.last)
+
+
+def _budget(budget: document.Budget, shared: document.Approval) -> Budget:
+    labels = ("*",) if budget.labels == (glob.ANY,) else budget.labels
+    return Budget(
+        budget.name,
+        glob.label_regex(labels),
+        budget.rows,
+        budget.per,
+        Selector(budget.when),
+        budget.why,
+        requirement(budget.approval, shared),
+    )
+
+
+def _rule(rule: document.Rule, shared: document.Approval, selectors: Mapping[str, Selector]) -> Rule:
     return Rule(
         rule.name,
         rule.action,
@@ -151,4 +204,7 @@ def _rule(rule: document.Rule, shared: document.Approval) -> Rule:
         rule.why,
         requirement=requirement(rule.approval, shared) if rule.action is Action.HOLD else None,
         risk=rule.risk,
+        condition=Expression(rule.condition) if rule.condition else None,
+        obligations=owed(rule.obligations),
+        selectors=selectors,
     )

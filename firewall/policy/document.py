@@ -1,45 +1,21 @@
-"""The policy file as written: its keys, their types, and what each may hold.
+"""The policy file as written: its keys, and the models of what stands below them.
 
 A rule reads as a sentence: *hold* update, delete *when* relations are `public.orders`, *why* … .
 This is a trust boundary: unknown keys are errors, and a matcher that is empty is an error, because it would
-match everything; who means that writes `any`. What several fields must agree on is in `contradictions`,
-which looks at the raw data, so that all problems of a file are found at once.
+match everything; who means that writes `any`. The texts below the fields are what editors show of them.
 """
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Iterator  # noqa: TC003 — pydantic resolves annotations of this module
-from difflib import get_close_matches
 from enum import StrEnum
-from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr
 
-from firewall.catalog.labels import LABEL
-from firewall.policy import glob
+from firewall.policy import fields, glob
+from firewall.policy.fields import MATCHER, WRITTEN, Flag
 from firewall.policy.source import shown
 from firewall.policy.verdict import Action, Risk
-from firewall.sql.analysis import Kind
-
-FieldPath = tuple[str | int, ...]  # of a field: keys and list positions
-
-RESERVED_NAMES = frozenset({"default", "error", "nothing"})
-LABEL_PATTERN = re.compile(r"[a-z0-9_*?-]+(\.[a-z0-9_*?-]+)*")
-EMAIL = re.compile(r"[^@\s`]+@[^@\s`]+")
-SLACK_USER = re.compile(r"[UW][A-Z0-9]{2,20}")
-SLACK_TEAM = re.compile(r"[TE][A-Z0-9]{2,20}")
-GROUP = re.compile(r"[a-z0-9][a-z0-9_-]*")
-DURATION = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,4})h)?(?:(\d{1,5})m)?(?:(\d{1,6})s)?")
-# a hold older than this approves something nobody remembers asking for
-MAX_EXPIRY = 7 * 86_400.0
-MAX_QUORUM = 20
-MAX_NAME = 80
-MAX_WHY = 400
-
-EMPTY = "is empty and would match everything; write `any` if that is meant"
 
 
 class Mode(StrEnum):
@@ -49,223 +25,206 @@ class Mode(StrEnum):
     OBSERVE = "observe"
 
 
-def _listed(value: Any) -> Any:
-    """One text stands for a list of one."""
-    if value is None or value in ("", [], {}):
-        raise ValueError(EMPTY)
-    return [value] if isinstance(value, (str, int)) else value
-
-
-def at_least_one(value: Any) -> Any:
-    """At least one; one text stands for a list of one."""
-    if value is None or value in ("", [], {}):
-        raise ValueError("is empty; write at least one")
-    return [value] if isinstance(value, (str, int)) else value
-
-
-def _not_null(message: str) -> BeforeValidator:
-    """A key that is written has a value: `agents:` with nothing behind it must not mean every agent."""
-
-    def check(value: Any) -> Any:
-        if value is None:
-            raise ValueError(message)
-        return value
-
-    return BeforeValidator(check)
-
-
-MATCHER = _not_null(EMPTY)
-WRITTEN = _not_null("is empty; write a value, or leave the key out")
-
-
-def _alone(values: tuple[str, ...]) -> tuple[str, ...]:
-    if glob.ANY in values and len(values) > 1:
-        raise ValueError("`any` stands alone; write `any`, or the list without it")
-    return values
-
-
-def _pattern(parts: int) -> AfterValidator:
-    def check(pattern: str) -> str:
-        if not pattern:
-            raise ValueError(EMPTY)
-        if wrong := glob.complaint(pattern, parts=parts):
-            raise ValueError(wrong)
-        return pattern
-
-    return AfterValidator(check)
-
-
-def _matching(regex: re.Pattern[str], rule: str) -> AfterValidator:
-    def check(text: str) -> str:
-        if not regex.fullmatch(text):
-            raise ValueError(f"`{shown(text)}` {rule}")
-        return text
-
-    return AfterValidator(check)
-
-
-def _kinds(pattern: str) -> str:
-    """An effect kind, a pattern over kinds, or `any`."""
-    known = [kind.value for kind in Kind]
-    if pattern == glob.ANY or any(fnmatchcase(kind, pattern) for kind in known):
-        return pattern
-    near = get_close_matches(pattern, known, n=1)
-    meant = f"did you mean `{near[0]}`?" if near else f"write `any` or some of {', '.join(known)}"
-    raise ValueError(f"`{shown(pattern)}` is not an effect; {meant}")
-
-
-def _seconds(value: Any) -> float:
-    """`90s`, `15m`, `1h30m`, `1d` in seconds."""
-    match = DURATION.fullmatch(value) if isinstance(value, str) and value else None
-    if match is None:
-        raise ValueError(
-            f"`{shown(value)}` is not a duration; write a number and a unit, e.g. `90s`, `15m`, `1h30m`"
-        )
-    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    total = float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
-    if not 1 <= total <= MAX_EXPIRY:
-        raise ValueError(f"`{shown(value)}` is out of range; write between `1s` and `7d`")
-    return total
-
-
 def _when(value: Any) -> Any:
     if value is None or value == {}:
         raise ValueError("`when` is empty; write `when: any` if the rule is for everyone and everything")
     return None if value == glob.ANY else value
 
 
-def _slack(value: Any) -> Any:
-    """A user id, `{team, user}`, or a list of either."""
-    if value is None or value in ("", [], {}):
-        raise ValueError("`slack` is empty; write a user id, e.g. `U012AB3CD`, or leave `slack` out")
-    values = value if isinstance(value, list) else [value]
-    return [{"user": v} if isinstance(v, str) else v for v in values]
-
-
-def _line(limit: int) -> AfterValidator:
-    def check(text: str) -> str:
-        text = text.strip()
-        if not text or len(text) > limit or not text.isprintable():
-            raise ValueError(f"must be one line of 1 to {limit} printable characters")
-        return text
-
-    return AfterValidator(check)
-
-
-def _free_name(name: str) -> str:
-    if name in RESERVED_NAMES or "`" in name:
-        raise ValueError(
-            f"`{shown(name)}` cannot name a rule; choose another name, without backticks and none of "
-            f"{', '.join(sorted(RESERVED_NAMES))}, which verdicts use themselves"
-        )
-    return name
-
-
-Texts = Annotated[
-    tuple[Annotated[StrictStr, _pattern(1)], ...], BeforeValidator(_listed), AfterValidator(_alone)
-]
-Names = Annotated[
-    tuple[Annotated[StrictStr, _pattern(2)], ...], BeforeValidator(_listed), AfterValidator(_alone)
-]
-Columns = Annotated[
-    tuple[Annotated[StrictStr, _pattern(3)], ...], BeforeValidator(_listed), AfterValidator(_alone)
-]
-LabelPatterns = Annotated[
-    tuple[
-        Annotated[StrictStr, _matching(LABEL_PATTERN, "is not a label; write e.g. `pii.email` or `pii.*`")],
-        ...,
-    ],
-    BeforeValidator(_listed),
-    AfterValidator(_alone),
-]
-Effects = Annotated[
-    tuple[Annotated[StrictStr, AfterValidator(_kinds)], ...],
-    BeforeValidator(_listed),
-    AfterValidator(_alone),
-]
-LabelName = Annotated[
-    StrictStr,
-    _matching(LABEL, "is not a label's name; write lower-case words joined by dots, e.g. `pii.email`"),
-]
-Group = Annotated[
-    StrictStr, _matching(GROUP, "is not a group's name; write lower-case letters, digits, `-` and `_`")
-]
-Groups = Annotated[tuple[Group, ...], BeforeValidator(at_least_one)]
-Quorum = Annotated[StrictInt, Field(ge=1, le=MAX_QUORUM)]
-Duration = Annotated[float, BeforeValidator(_seconds)]
-Line = Annotated[StrictStr, _line(MAX_WHY)]
-Name = Annotated[StrictStr, _line(MAX_NAME), AfterValidator(_free_name)]
-Flag = Annotated[bool, Field(strict=True)]
-
-
-def _address(name: str) -> str:
-    if not EMAIL.fullmatch(name) or name != name.lower():
-        raise ValueError(f"`{shown(name)}` does not name a person; write their e-mail address in lower case")
-    return name
+def _masked(value: Any) -> Any:
+    """`null`, `hash` and a mapping with what stays or what stands instead."""
+    if value is None or value == "null":
+        return {"null": True}
+    if value == "hash":
+        return {"hash": True}
+    if isinstance(value, dict) and (value.keys() == {"text"} or value.keys() & {"first", "last"}):
+        if "text" in value and len(value) > 1:
+            raise ValueError("either a text stands instead or some characters stay; write one of them")
+        return value
+    raise ValueError(
+        f"`{shown(value)}` is no way to mask; write `null`, `hash`, `{{text: …}}`, "
+        "or `{first: 1, last: 4}` for what stays"
+    )
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class SlackAccount(_Model):
     """A Slack user; without `team` the id counts in whatever workspace the firewall's app is installed."""
 
-    user: Annotated[StrictStr, _matching(SLACK_USER, "is not a Slack user id; it looks like `U012AB3CD`")]
-    team: Annotated[
-        StrictStr, _matching(SLACK_TEAM, "is not a Slack workspace id; it looks like `T012AB3CD`")
-    ] = ""
+    user: fields.SlackUser
+    """A Slack user id, e.g. U012AB3CD"""
+    team: fields.SlackTeam = ""
+    """The workspace's id, e.g. T012AB3CD"""
 
 
 class Approver(_Model):
     """A person who may decide, by groups; the e-mail address is the key."""
 
-    groups: Groups
-    slack: Annotated[tuple[SlackAccount, ...], BeforeValidator(_slack)] = ()
+    groups: fields.Groups
+    """The groups that the person is in; a group exists by having members"""
+    slack: Annotated[
+        tuple[SlackAccount, ...],
+        BeforeValidator(fields.slack, json_schema_input_type=str | SlackAccount | list[str | SlackAccount]),
+    ] = ()
+    """The person's Slack account, or several"""
 
 
 class Approval(_Model):
     """Who decides a hold and how long it waits; what a rule leaves out comes from the top level."""
 
-    groups: Annotated[Groups | None, WRITTEN] = None
-    quorum: Annotated[Quorum | None, WRITTEN] = None
-    expires: Annotated[Duration | None, WRITTEN] = None
+    groups: Annotated[fields.Groups | None, WRITTEN] = None
+    """A member of one of these groups may decide"""
+    quorum: Annotated[fields.Quorum | None, WRITTEN] = None
+    """How many different people must approve"""
+    expires: Annotated[fields.Duration | None, WRITTEN] = None
+    """How long a hold waits: 90s, 15m, 1h30m, at most 7d"""
 
 
-class When(_Model):
+class Who(_Model):
+    """Who asks, and of what. All of them must match; each is a list of which one must."""
+
+    agents: Annotated[fields.Texts | None, MATCHER] = None
+    """Names of agents, as patterns"""
+    owners: Annotated[fields.Texts | None, MATCHER] = None
+    """E-mail addresses of the people who answer for the agents"""
+    teams: Annotated[fields.Texts | None, MATCHER] = None
+    """The agents' teams"""
+    databases: Annotated[fields.Texts | None, MATCHER] = None
+    """Databases, by the names under which agents know them"""
+    environments: Annotated[fields.Texts | None, MATCHER] = None
+    """Environments of databases, as the settings say"""
+
+
+class Window(_Model):
+    """From a time of day to another, on some days, in a time zone."""
+
+    begin: Annotated[fields.TimeOfDay, Field(alias="from")]
+    """The first minute, e.g. 09:00"""
+    end: Annotated[fields.TimeOfDay, Field(alias="to")]
+    """The minute at which it is over, e.g. 17:30; before `from` it is the next day's"""
+    days: Annotated[fields.Days | None, WRITTEN] = None
+    """On which days it begins: mon, tue, …; every day if left out"""
+    zone: fields.Zone = "UTC"
+    """A time zone, e.g. Europe/Berlin"""
+
+
+class When(Who):
     """What narrows a rule. All of them must match; each is a list of which one must."""
 
-    agents: Annotated[Texts | None, MATCHER] = None
-    owners: Annotated[Texts | None, MATCHER] = None
-    teams: Annotated[Texts | None, MATCHER] = None
-    databases: Annotated[Texts | None, MATCHER] = None
-    environments: Annotated[Texts | None, MATCHER] = None
-    relations: Annotated[Names | None, MATCHER] = None
-    functions: Annotated[Names | None, MATCHER] = None
-    settings: Annotated[Texts | None, MATCHER] = None
-    objects: Annotated[Texts | None, MATCHER] = None
-    columns: Annotated[Columns | None, MATCHER] = None
-    labels: Annotated[LabelPatterns | None, MATCHER] = None
-    tested_labels: Annotated[LabelPatterns | None, MATCHER] = None
+    selectors: Annotated[fields.Selectors | None, WRITTEN] = None
+    """Names under `selectors`; who asks must fit one of them"""
+    relations: Annotated[fields.Names | None, MATCHER] = None
+    """Tables, views and so on, as schema.name or name"""
+    functions: Annotated[fields.Names | None, MATCHER] = None
+    """Functions, as schema.name or name"""
+    settings: Annotated[fields.Texts | None, MATCHER] = None
+    """What SET sets"""
+    objects: Annotated[fields.Texts | None, MATCHER] = None
+    """The name of anything else, as the effect shows it"""
+    columns: Annotated[fields.Columns | None, MATCHER] = None
+    """Columns returned, written or tested, as column, table.column or schema.table.column"""
+    labels: Annotated[fields.LabelPatterns | None, MATCHER] = None
+    """Labels of columns that reach the client or are written"""
+    tested_labels: Annotated[fields.LabelPatterns | None, MATCHER] = None
+    """Labels of columns that only decide: WHERE, JOIN, GROUP BY, ORDER BY"""
     unlabelled: Annotated[Flag | None, WRITTEN] = None
+    """true where no label reaches the client or is written"""
     unfiltered: Annotated[Flag | None, WRITTEN] = None
+    """true for an UPDATE or DELETE without WHERE"""
+    rows_over: Annotated[fields.Rows | None, WRITTEN] = None
+    """The relation has more rows than this, by the catalog's estimate"""
+    rows_up_to: Annotated[fields.Rows | None, WRITTEN] = None
+    """The relation has so many rows at most, by the catalog's estimate"""
+    first_use: Annotated[Flag | None, WRITTEN] = None
+    """true for a statement of a shape that this agent has never run in this database"""
+    in_transaction: Annotated[Flag | None, WRITTEN] = None
+    """true inside a transaction block that was begun before"""
+    transaction_over: Annotated[fields.Duration | None, WRITTEN] = None
+    """The open transaction is older than this, e.g. 5m"""
+    times: Annotated[
+        tuple[Window, ...] | None,
+        BeforeValidator(fields.one_or_many, json_schema_input_type=Window | list[Window]),
+    ] = None
+    """Times of day and days of the week"""
+    risk: Annotated[fields.Risks | None, WRITTEN] = None
+    """Tiers of the statement as its effects make it"""
+
+
+class Masked(_Model):
+    """How a masked value reaches the client."""
+
+    null: bool = False
+    hash: bool = False
+    text: Annotated[StrictStr | None, WRITTEN, Field(max_length=100)] = None
+    """What stands instead of every value"""
+    first: Annotated[int, Field(strict=True, ge=0, le=20)] = 0
+    """So many characters at the beginning stay"""
+    last: Annotated[int, Field(strict=True, ge=0, le=20)] = 0
+    """So many characters at the end stay"""
+
+
+class LongMask(_Model):
+    """What stands instead of a masked value, or which of its characters stay."""
+
+    text: Annotated[str, Field(max_length=100)] = ""
+    """What stands instead of every value"""
+    first: Annotated[int, Field(ge=0, le=20)] = 0
+    """So many characters at the beginning stay"""
+    last: Annotated[int, Field(ge=0, le=20)] = 0
+    """So many characters at the end stay"""
+
+
+Mask = Annotated[
+    Masked,
+    BeforeValidator(_masked, json_schema_input_type=Literal["null", "hash"] | LongMask | None),
+]
+
+
+class Obligations(_Model):
+    """What a statement owes where it is let through."""
+
+    max_rows: Annotated[fields.Rows | None, WRITTEN] = None
+    """So many rows are returned at most; then the result ends with an error"""
+    max_affected_rows: Annotated[fields.Rows | None, WRITTEN] = None
+    """So many rows are changed at most; beyond it the change is rolled back"""
+    statement_timeout: Annotated[fields.Duration | None, WRITTEN] = None
+    """Postgres cancels the statement after this"""
+    read_only: Annotated[Flag | None, WRITTEN] = None
+    """Postgres itself refuses to write"""
+    mask: Annotated[dict[fields.MaskLabel, Mask] | None, BeforeValidator(fields.filled("mask"))] = None
+    """Label → null, hash, {text: …} or {first: …, last: …}"""
 
 
 class Rule(_Model):
     """`allow`, `hold` or `deny` these effects, `when` …, `why` …"""
 
-    name: Name
-    allow: Annotated[Effects | None, MATCHER] = None
-    hold: Annotated[Effects | None, MATCHER] = None
-    deny: Annotated[Effects | None, MATCHER] = None
-    when: Annotated[When | None, BeforeValidator(_when)] = None
-    why: Line
+    name: fields.Name
+    """How verdicts call the rule; unique"""
+    allow: Annotated[fields.Effects | None, MATCHER] = None
+    """Effects that the rule lets through"""
+    hold: Annotated[fields.Effects | None, MATCHER] = None
+    """Effects that wait for a person"""
+    deny: Annotated[fields.Effects | None, MATCHER] = None
+    """Effects that are refused"""
+    when: Annotated[When | None, BeforeValidator(_when, json_schema_input_type=Literal["any"] | When)] = None
+    """What narrows the rule; leave it out for everyone and everything"""
+    condition: Annotated[fields.Expression | None, WRITTEN, Field(alias="if")] = None
+    """A condition in CEL, for what `when` cannot say"""
+    why: fields.Line
+    """One line that the agent, the approver and the auditor read"""
     approval: Annotated[Approval | None, WRITTEN] = None
+    """Who decides this hold; what is left out comes from the top level"""
+    obligations: Annotated[Obligations | None, BeforeValidator(fields.filled("obligations"))] = None
+    """What the statement owes where it is let through"""
     risk: Annotated[Risk | None, WRITTEN] = None
+    """At least so bad"""
 
     @property
     def action(self) -> Action:
-        """The strictest that is written; `contradictions` has made sure that there is one."""
+        """The strictest that is written; `between` has made sure that there is one."""
         if self.deny:
             return Action.DENY
         return Action.HOLD if self.hold else Action.ALLOW
@@ -275,66 +234,57 @@ class Rule(_Model):
         return self.deny or self.hold or self.allow or ()
 
 
-class Document(_Model):
+class Budget(_Model):
+    """So many rows of a label for an agent in a sliding window; beyond it statements are held."""
+
+    name: fields.Name
+    """How verdicts call the budget; unique among rules and budgets"""
+    labels: fields.LabelPatterns
+    """Labels of columns that reach the client"""
+    rows: Annotated[int, Field(strict=True, ge=1, le=fields.MAX_ROWS)]
+    """So many rows in any window"""
+    per: fields.Duration
+    """How long the window is, e.g. 1h"""
+    when: Annotated[Who | None, BeforeValidator(_when, json_schema_input_type=Literal["any"] | Who)] = None
+    """Whose rows count; each agent has a budget of its own"""
+    why: fields.Line
+    """One line that the agent and the approver read when it is used up"""
+    approval: Annotated[Approval | None, WRITTEN] = None
+    """Who decides what goes beyond it"""
+
+
+class Shared(_Model):
+    """What several policies may have in common; a file that another one includes has no more than this."""
+
+    include: Annotated[
+        tuple[StrictStr, ...],
+        BeforeValidator(fields.at_least_one, json_schema_input_type=str | list[str]),
+    ] = ()
+    """Files with labels, approvers and selectors that several policies share"""
+    environments: Annotated[fields.Texts | None, WRITTEN] = None
+    """The environments that there are; then a rule can name no other"""
+    labels: dict[fields.LabelName, fields.Columns] = {}
+    """Label → the columns that it stands on"""
+    approvers: dict[fields.Person, Approver] = {}
+    """E-mail address → groups and Slack account"""
+    selectors: dict[fields.SelectorName, Who] = {}
+    """Name → agents, owners, teams, databases and environments that rules mean by it"""
+
+
+class Document(Shared):
     """A whole policy file."""
 
     version: Literal[1]
+    """Always 1"""
     mode: Mode = Mode.ENFORCE
+    """enforce, or observe: everything is judged and recorded, and everything runs"""
     default: Literal["hold", "deny"]
-    labels: dict[LabelName, Columns] = {}
+    """What becomes of anything that no rule covers"""
     label_comments: Flag = True
-    approvers: dict[Annotated[StrictStr, AfterValidator(_address)], Approver] = {}
+    """Whether comments in the database label columns as well"""
     approval: Approval = Approval()
-    rules: Annotated[tuple[Rule, ...], BeforeValidator(at_least_one)]
-
-
-def contradictions(data: Any) -> Iterator[tuple[FieldPath, str]]:
-    """What is wrong between fields, as (path, message), in data that need not be valid otherwise."""
-    if not isinstance(data, dict):
-        return
-    rules = data.get("rules")
-    if isinstance(rules, list):
-        yield from _between_rules(rules)
-    approvers = data.get("approvers")
-    if isinstance(approvers, dict):
-        yield from _between_approvers(approvers)
-
-
-def _between_rules(rules: list[Any]) -> Iterator[tuple[FieldPath, str]]:
-    seen: dict[str, int] = {}
-    for number, rule in enumerate(rules):
-        if not isinstance(rule, dict):
-            continue
-        here: FieldPath = ("rules", number)
-        name = rule.get("name")
-        if isinstance(name, str) and seen.setdefault(name.strip(), number) != number:
-            yield (*here, "name"), f"`{shown(name)}` names two rules; give each a name of its own"
-        actions = [key for key in ("allow", "hold", "deny") if key in rule]
-        if not actions:
-            yield (
-                here,
-                "the rule says neither `allow`, `hold` nor `deny`; write one, with the effects it is for",
-            )
-        if len(actions) > 1:
-            yield (*here, actions[1]), f"the rule says `{actions[0]}` already; a rule has one action"
-        if "approval" in rule and actions and actions != ["hold"]:
-            yield (*here, "approval"), "only a `hold` is approved; write `hold`, or leave `approval` out"
-        when = rule.get("when")
-        if isinstance(when, dict) and "labels" in when and when.get("unlabelled") is not None:
-            yield (*here, "when", "unlabelled"), "`labels` and `unlabelled` contradict; write one of them"
-
-
-def _between_approvers(approvers: dict[Any, Any]) -> Iterator[tuple[FieldPath, str]]:
-    """One Slack user is one person: a click must not count for two."""
-    owners: Counter[str] = Counter()
-    for name, person in approvers.items():
-        slack = person.get("slack") if isinstance(person, dict) else None
-        accounts = slack if isinstance(slack, list) else [slack]
-        users = {a.get("user") if isinstance(a, dict) else a for a in accounts}
-        for user in sorted(u for u in users if isinstance(u, str)):
-            owners[user] += 1
-            if owners[user] == 2:
-                yield (
-                    ("approvers", name, "slack"),
-                    f"`{shown(user)}` is another approver's Slack user already",
-                )
+    """Who decides holds, how many of them, and how long holds wait"""
+    budgets: Annotated[tuple[Budget, ...], BeforeValidator(fields.at_least_one)] = ()
+    """Rows of labelled data for an agent in a sliding window"""
+    rules: Annotated[tuple[Rule, ...], BeforeValidator(fields.at_least_one)]
+    """What may be done; their order means nothing"""

@@ -11,18 +11,25 @@ nothing that could not be worked out again.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from firewall.policy import moment as moments
+from firewall.policy import obligations
 from firewall.policy import risk as risks
+from firewall.policy.expression import ExpressionError
 from firewall.policy.glob import MAX_NAME
+from firewall.policy.moment import Fact
 from firewall.policy.rule import columns_of, labels_of, tested_of
 from firewall.policy.verdict import Action, Reason, Requirement, Risk, Verdict
 from firewall.sql.analysis import Kind
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Sequence
 
-    from firewall.policy.rule import Cover, Matched, Rule
+    from firewall.policy.moment import Moment
+    from firewall.policy.rule import Cover, Matched, Rule, Selector
     from firewall.policy.verdict import Subject
     from firewall.sql.analysis import Effect, ObjectType
 
@@ -36,6 +43,27 @@ UNCOVERED: Final = {
 }
 
 
+# kinds whose labels are those of columns that reach the client
+OUTWARD: Final = frozenset({Kind.READ, Kind.COPY_OUT, Kind.UNKNOWN})
+NO_FACTS: Final[frozenset[Fact]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Budget:
+    """So many rows with these labels in any `per` seconds, for each agent that the selector fits."""
+
+    name: str
+    labels: re.Pattern[str]
+    rows: int
+    per: float
+    who: Selector
+    why: str
+    requirement: Requirement
+
+    def concerns(self, effect: Effect) -> bool:
+        return effect.kind in OUTWARD and any(map(self.labels.fullmatch, effect.labels))
+
+
 class Judge:
     """Rules in their canonical order (most specific first, then by name), and what they say together."""
 
@@ -47,37 +75,64 @@ class Judge:
         approval: Requirement,
         revision: str,
         enforced: bool,
+        budgets: Sequence[Budget] = (),
     ) -> None:
         self._rules = tuple(sorted(rules, key=lambda rule: (-rule.specificity, rule.name)))
         self._default = default
         self._approval = approval
         self._revision = revision
         self._enforced = enforced
+        self._budgets = tuple(sorted(budgets, key=lambda budget: budget.name))
         self._of_subject: dict[Subject, dict[Kind, tuple[Rule, ...]]] = {}
         self._of_object: dict[tuple[Subject, Kind, ObjectType, str], tuple[Rule, ...]] = {}
 
-    def evaluate(self, subject: Subject, effects: Sequence[Effect]) -> Verdict:
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        return self._rules
+
+    def evaluate(
+        self, subject: Subject, effects: Sequence[Effect], moment: Moment = moments.UNKNOWN
+    ) -> Verdict:
         """May this subject do all of this? Never raises: what goes wrong while judging is a deny."""
         try:
-            return self._evaluate(subject, effects)
+            return self._evaluate(subject, effects, moment)
+        except ExpressionError as error:
+            why = f"{error}, which denies"
         except Exception as error:  # noqa: BLE001 — INVARIANT: 4. an error while judging is a deny
             why = f"the policy could not be evaluated ({type(error).__name__}), which denies; report this"
-            reason = Reason("error", Action.DENY, "the statement", why)
-            return Verdict(Action.DENY, Risk.CRITICAL, (reason,), self._revision, enforced=self._enforced)
+        reason = Reason("error", Action.DENY, "the statement", why)
+        return Verdict(
+            Action.DENY,
+            Risk.CRITICAL,
+            (reason,),
+            self._revision,
+            enforced=self._enforced,
+            # at another moment there may be no error
+            facts=frozenset(Fact),
+        )
 
-    def _evaluate(self, subject: Subject, effects: Sequence[Effect]) -> Verdict:
+    def _evaluate(self, subject: Subject, effects: Sequence[Effect], moment: Moment) -> Verdict:
         if not effects:
             reason = Reason(
                 "nothing", Action.ALLOW, "nothing", "the statement touches no data and no settings"
             )
             return Verdict(Action.ALLOW, Risk.LOW, (reason,), self._revision, enforced=self._enforced)
         action = Action.ALLOW
+        risk = risks.tier(effects, (), moment)
+        facts = NO_FACTS
         # a mapping as an ordered set: the same view read twice gives its reasons once
         reasons: dict[Reason, None] = {}
         matched: dict[Rule, None] = {}
         by_default = False
         for effect in dict.fromkeys(effects):
-            mine, rules, uncovered = self._judge(subject, effect)
+            candidates = self._candidates(subject, effect)
+            facts = facts.union(*(rule.facts for rule in candidates if rule.facts))
+            matching = [
+                (rule, cover)
+                for rule in candidates
+                if (cover := rule.cover(effect)) is not None and _applies(rule, subject, effect, moment, risk)
+            ]
+            mine, rules, uncovered = self._judge(effect, matching)
             text = str(effect)
             for rule, cover in rules:
                 matched[rule] = None
@@ -91,22 +146,33 @@ class Judge:
                 )
             if SEVERITY[mine] > SEVERITY[action]:
                 action = mine
+        budgets = [b for b in self._budgets if b.who.fits(subject) and any(map(b.concerns, effects))]
+        spent = [b for b in budgets if moment.spent.get(b.name, b.rows) >= b.rows]
+        if spent:
+            action = max(action, Action.HOLD, key=SEVERITY.__getitem__)
+            reasons.update((_used_up(budget, effects), None) for budget in spent)
+        needed = [budget.requirement for budget in spent]
+        owed = obligations.NONE
+        if action is not Action.DENY:
+            owed = obligations.together(rule.obligations for rule in matched)
         return Verdict(
             action,
-            risks.tier(effects, (rule.risk for rule in matched if rule.risk)),
+            max((risk, *(rule.risk for rule in matched if rule.risk)), key=risks.ORDER.__getitem__),
             tuple(reasons),
             self._revision,
-            requirement=self._requirement(matched, by_default=by_default) if action is Action.HOLD else None,
+            requirement=self._requirement(matched, needed, by_default=by_default)
+            if action is Action.HOLD
+            else None,
             enforced=self._enforced,
+            obligations=owed,
+            facts=facts | {Fact.SPENT} if budgets else facts,
+            budgets=tuple(budget.name for budget in budgets),
         )
 
-    def _judge(self, subject: Subject, effect: Effect) -> tuple[Action, list[tuple[Rule, Cover]], bool]:
+    def _judge(
+        self, effect: Effect, matching: list[tuple[Rule, Cover]]
+    ) -> tuple[Action, list[tuple[Rule, Cover]], bool]:
         """One effect's action, the rules that match it, and whether a part of it is left to the default."""
-        matching = [
-            (rule, cover)
-            for rule in self._candidates(subject, effect)
-            if (cover := rule.cover(effect)) is not None
-        ]
         # INVARIANT: 4. a matching deny beats everything
         if any(rule.action is Action.DENY for rule, _ in matching):
             return Action.DENY, matching, False
@@ -141,8 +207,10 @@ class Judge:
         self._of_subject[subject] = found
         return found
 
-    def _requirement(self, matched: dict[Rule, None], *, by_default: bool) -> Requirement:
-        needed = [rule.requirement for rule in matched if rule.requirement is not None]
+    def _requirement(
+        self, matched: dict[Rule, None], needed: list[Requirement], *, by_default: bool
+    ) -> Requirement:
+        needed += [rule.requirement for rule in matched if rule.requirement is not None]
         if by_default or not needed:
             needed.append(self._approval)
         return together(needed)
@@ -181,6 +249,22 @@ def covered(effect: Effect, covers: Sequence[Cover]) -> bool:
     tested = _members(tested_of(effect), [cover.tested for cover in covers])
     columns = _members(columns_of(effect), [cover.columns for cover in covers])
     return all(a & b & c for a in labels for b in tested for c in columns)
+
+
+def _applies(rule: Rule, subject: Subject, effect: Effect, moment: Moment, risk: Risk) -> bool:
+    try:
+        return rule.applies(subject, effect, moment, risk)
+    except ExpressionError as error:
+        raise ExpressionError(f"the condition of rule `{rule.name}` failed: {error}") from None
+
+
+def _used_up(budget: Budget, effects: Sequence[Effect]) -> Reason:
+    """The same words for every amount: what an approver saw is then still what is decided."""
+    mine = [effect for effect in effects if budget.concerns(effect)]
+    labels = {label for effect in mine for label in effect.labels if budget.labels.fullmatch(label)}
+    text = ", ".join(dict.fromkeys(map(str, mine)))
+    why = f"{budget.why} (the budget of {budget.rows} rows is used up, or not known)"
+    return Reason(budget.name, Action.HOLD, text, why, tuple(sorted(labels)))
 
 
 def _members(parts: tuple[str, ...], matched: list[Matched]) -> set[int]:

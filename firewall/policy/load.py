@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from firewall.errors import ConfigurationError, Place, Problem
+from firewall.policy import between, include
 from firewall.policy import compile as compiling
-from firewall.policy.document import Document, FieldPath, contradictions
+from firewall.policy.document import Document
+from firewall.policy.include import dotted
 from firewall.policy.source import MAX_BYTES, Source, read, shown
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
     from firewall.policy.compile import Policy
+    from firewall.policy.document import Approval
+    from firewall.policy.fields import FieldPath
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -40,7 +44,19 @@ def parse(text: str, file: Path) -> Policy:
     source = read(text.removeprefix("\ufeff"), file)
     if source.problems:
         raise refused(source.problems)
-    return compiling.build(validate(Document, source, contradictions), source)
+    files = include.Files(lambda path: read(text_of(path), path), problems_of)
+    files.gather(source)
+    sources = list(files.sources.values())
+    problems = problems_of(Document, source, between.contradictions) + files.problems
+    if not problems:
+        problems = [*include.clashes(source, sources), *_undefined(source, sources)]
+    if problems:
+        raise refused(_in_order(problems))
+    source.included = sources
+    document = Document.model_validate(include.merged(source.data, sources))
+    if memberless := _memberless(document, source):
+        raise refused(_in_order(memberless))
+    return compiling.build(document, source)
 
 
 def validate(
@@ -52,16 +68,58 @@ def validate(
 
     Raises `ConfigurationError`, problems in the file's order.
     """
+    problems = problems_of(model, source, between)
+    if problems:
+        raise refused(_in_order(problems))
+    return model.model_validate(source.data)
+
+
+def problems_of(
+    model: type[BaseModel],
+    source: Source,
+    between: Callable[[Any], Iterator[tuple[FieldPath, str]]] = lambda _: iter(()),
+) -> list[Problem]:
+    """Everything that is wrong with the source's data as this model."""
     problems = [Problem(source.place(path), dotted(path), message) for path, message in between(source.data)]
     try:
-        document = model.model_validate(source.data)
+        model.model_validate(source.data)
     except ValidationError as error:
         problems += [_problem(detail, model, source) for detail in error.errors(include_url=False)]
-    else:
-        if not problems:
-            return document
-    problems.sort(key=lambda p: (p.place.line, p.place.column))
-    raise refused(list(dict.fromkeys(problems)))
+    return problems
+
+
+def _undefined(source: Source, sources: list[Source]) -> Iterator[Problem]:
+    """Names that rules use and no file defines."""
+    whole = include.merged(source.data, sources)
+    environments = whole.get("environments")
+    known = (environments,) if isinstance(environments, str) else environments and tuple(environments)
+    for path, message in between.unknown_names(whole, frozenset(whole.get("selectors", ())), known):
+        yield Problem(source.place(path), dotted(path), message)
+
+
+def _memberless(document: Document, source: Source) -> list[Problem]:
+    """Groups that are to decide and have no members, where there are any approvers at all."""
+    approvals: list[tuple[FieldPath, Approval | None]] = [(("approval",), document.approval)]
+    approvals += [(("rules", n, "approval"), rule.approval) for n, rule in enumerate(document.rules)]
+    approvals += [(("budgets", n, "approval"), budget.approval) for n, budget in enumerate(document.budgets)]
+    groups = sorted({group for person in document.approvers.values() for group in person.groups})
+    found = []
+    for path, approval in approvals if groups else ():
+        for number, group in enumerate((approval and approval.groups) or ()):
+            if group not in groups:
+                near = get_close_matches(group, groups, n=1)
+                meant = f"did you mean `{near[0]}`?" if near else "add someone under `approvers`"
+                here = (*path, "groups", number)
+                message = f"nobody is in the group `{group}`; {meant}"
+                found.append(Problem(source.place(here), dotted((*path, "groups")), message))
+    return found
+
+
+def _in_order(problems: list[Problem]) -> list[Problem]:
+    """Each once, file by file as they were first named, in the order of the file."""
+    files = list(dict.fromkeys(problem.place.file for problem in problems))
+    problems.sort(key=lambda p: (files.index(p.place.file), p.place.line, p.place.column))
+    return list(dict.fromkeys(problems))
 
 
 def refused(problems: list[Problem]) -> ConfigurationError:
@@ -99,14 +157,6 @@ def text_of(path: Path) -> str:
 
 def _unreadable(path: Path, message: str) -> ConfigurationError:
     return ConfigurationError((Problem(Place(path), "", f"`{shown(path)}` {message}"),))
-
-
-def dotted(path: FieldPath) -> str:
-    """`rules[2].when.agents`"""
-    text = ""
-    for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{shown(step)}" if text else shown(step)
-    return text
 
 
 def _problem(detail: ErrorDetails, model: type[BaseModel], source: Source) -> Problem:
@@ -178,6 +228,11 @@ EXAMPLES = {
     "name": "name: reads of unlabelled data",
     "why": "why: nothing sensitive reaches the client",
     "groups": "groups: [dba]",
+    "from": "from: 09:00",
+    "to": "to: 17:30",
+    "labels": "labels: pii",
+    "rows": "rows: 500",
+    "per": "per: 1h",
     "user": "user: U012AB3CD",
     "rules": "rules:",
 }

@@ -12,6 +12,7 @@ Where a rule's matcher cannot tell, allow does not match, and hold and deny do:
   it with any column of that relation.
 * An effect that names no columns and is no read or lock (DELETE, DROP, …) concerns every column.
 * An effect on a schema, a database, a role's belongings or an unnamed object may concern any relation in it.
+* What is not known of the moment (an estimate, the age of the transaction) is like that too.
 """
 
 from __future__ import annotations
@@ -19,26 +20,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from firewall.policy import glob
+from firewall.policy import glob, windows
+from firewall.policy.moment import CONTAINERS, SESSION_ONLY, Fact, rows_of
+from firewall.policy.obligations import NONE, Obligations
 from firewall.policy.verdict import Action
 from firewall.sql.analysis import Kind, ObjectType
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from firewall.policy.document import When
+    from firewall.policy.document import When, Who
+    from firewall.policy.expression import Expression
+    from firewall.policy.moment import Moment
     from firewall.policy.verdict import Requirement, Risk, Subject
     from firewall.sql.analysis import Effect
 
-# kinds that concern the session and not what is stored
-SESSION_ONLY: Final = frozenset({Kind.TRANSACTION, Kind.SETTING, Kind.SESSION, Kind.NOTIFY})
 # kinds that touch no column unless they name it
 COLUMNS_NAMED: Final = SESSION_ONLY | {Kind.READ, Kind.LOCK}
-# what may have relations inside it
-CONTAINERS: Final = frozenset(
-    {ObjectType.DATABASE, ObjectType.ROLE, ObjectType.EXTENSION, ObjectType.STATEMENT}
-)
 A = TypeVar("A")
 B = TypeVar("B")
 NOTHING: Final = ""  # the one part of a dimension in which an effect names nothing
@@ -130,32 +129,59 @@ def _opened(patterns: tuple[str, ...]) -> tuple[str, ...]:
     return ("*",) if patterns == (glob.ANY,) else patterns
 
 
+class Selector:
+    """Who asks, compiled: patterns on each of the subject's fields that is named."""
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, who: Who | None) -> None:
+        self._fields: tuple[tuple[Callable[[Subject], str], re.Pattern[str]], ...] = tuple(
+            (field, glob.text_regex(patterns))
+            for key, field in SUBJECT_FIELDS
+            if (patterns := getattr(who, key, None)) and patterns != (glob.ANY,)
+        )
+
+    def fits(self, subject: Subject) -> bool:
+        return all(regex.fullmatch(field(subject)) for field, regex in self._fields)
+
+
 class Rule:
     """One compiled rule. Immutable by habit: nothing is assigned after construction."""
 
     __slots__ = (
         "_about_parts",
         "_columns",
+        "_first_use",
         "_functions",
+        "_in_transaction",
         "_labels",
         "_objects",
         "_relations",
+        "_risk",
+        "_rows_over",
+        "_rows_up_to",
+        "_selectors",
         "_settings",
         "_subject",
         "_tested",
+        "_times",
+        "_transaction_over",
         "_unfiltered",
         "_unlabelled",
         "action",
+        "condition",
+        "facts",
         "kinds",
         "name",
         "names_tested",
+        "obligations",
         "requirement",
         "risk",
         "specificity",
         "why",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 — one for each part of a rule
         self,
         name: str,
         action: Action,
@@ -165,6 +191,9 @@ class Rule:
         *,
         requirement: Requirement | None = None,
         risk: Risk | None = None,
+        condition: Expression | None = None,
+        obligations: Obligations = NONE,
+        selectors: Mapping[str, Selector] | None = None,
     ) -> None:
         self.name = name
         self.action = action
@@ -172,13 +201,13 @@ class Rule:
         self.why = why
         self.requirement = requirement
         self.risk = risk
+        self.condition = condition
+        self.obligations = obligations
         written = when.model_dump(exclude_none=True) if when else {}
-        self.specificity = len(written)
-        self._subject: tuple[tuple[Callable[[Subject], str], re.Pattern[str]], ...] = tuple(
-            (field, glob.text_regex(patterns))
-            for key, field in SUBJECT_FIELDS
-            if (patterns := written.get(key)) and patterns != (glob.ANY,)
-        )
+        self.specificity = len(written) + (condition is not None)
+        self._subject = Selector(when)
+        named: tuple[str, ...] | None = written.get("selectors")
+        self._selectors = None if named is None else tuple((selectors or {})[name] for name in named)
         self._relations = _maybe(Objects, written.get("relations"))
         self._functions = _maybe(Objects, written.get("functions"))
         self._columns = _maybe(Columns, written.get("columns"))
@@ -190,10 +219,21 @@ class Rule:
         self._unlabelled: bool | None = written.get("unlabelled")
         self._unfiltered: bool | None = written.get("unfiltered")
         self._about_parts = not written.keys().isdisjoint(PART_KEYS)
+        self._rows_over: int | None = written.get("rows_over")
+        self._rows_up_to: int | None = written.get("rows_up_to")
+        self._first_use: bool | None = written.get("first_use")
+        self._in_transaction: bool | None = written.get("in_transaction")
+        self._transaction_over: float | None = written.get("transaction_over")
+        self._times = _windows(when)
+        self._risk: tuple[Risk, ...] | None = written.get("risk")
+        looked_at = {fact for key, fact in FACT_KEYS.items() if key in written}
+        self.facts = frozenset(looked_at.union(condition.facts if condition else ()))
 
     def concerns(self, subject: Subject) -> bool:
         """Is the rule about this agent, owner, team, database and environment?"""
-        return all(regex.fullmatch(field(subject)) for field, regex in self._subject)
+        if not self._subject.fits(subject):
+            return False
+        return self._selectors is None or any(selector.fits(subject) for selector in self._selectors)
 
     def may_touch(self, effect: Effect) -> bool:
         """Is the rule about the effect's kind and object? Depends on kind, type and object alone."""
@@ -238,6 +278,41 @@ class Rule:
             if columns is not None and not columns:
                 return None
         return Cover(labels, tested, columns)
+
+    def applies(self, subject: Subject, effect: Effect, moment: Moment, risk: Risk) -> bool:
+        """Is it true of the moment, given that `cover` has found something? Raises ExpressionError."""
+        if self.facts and not self._timely(effect, moment):
+            return False
+        if self._risk is not None and risk not in self._risk:
+            return False
+        if self.condition is None:
+            return True
+        if effect.kind is Kind.UNKNOWN and self.condition.of_effect:
+            # INVARIANT: 3. whatever the condition says of an effect may be true of this one
+            return self.action is not Action.ALLOW
+        return self.condition.holds(subject, effect, moment, risk)
+
+    def _timely(self, effect: Effect, moment: Moment) -> bool:
+        answers: list[bool | None] = []
+        if self._rows_over is not None or self._rows_up_to is not None:
+            rows = rows_of(effect, moment)
+            if self._rows_over is not None:
+                answers.append(None if rows is None else rows > self._rows_over)
+            if self._rows_up_to is not None:
+                answers.append(None if rows is None else rows <= self._rows_up_to)
+        if self._first_use is not None:
+            answers.append(None if moment.first_use is None else moment.first_use is self._first_use)
+        if self._in_transaction is not None:
+            known = moment.in_transaction
+            answers.append(None if known is None else known is self._in_transaction)
+        if self._transaction_over is not None:
+            age = moment.transaction_age
+            answers.append(None if age is None else age > self._transaction_over)
+        if self._times is not None:
+            answers.append(None if moment.now is None else windows.inside(self._times, moment.now))
+        # what nobody knows is enough to stop, and too little to pass
+        stops = self.action is not Action.ALLOW
+        return all(stops if answer is None else answer for answer in answers)
 
     @property
     def _names_objects(self) -> bool:
@@ -284,6 +359,18 @@ def _matched(regex: re.Pattern[str], names: tuple[str, ...]) -> Matched:
     return None if len(found) == len(set(names)) else found
 
 
+def _windows(when: When | None) -> tuple[windows.Window, ...] | None:
+    if when is None or when.times is None:
+        return None
+    found = []
+    for written in when.times:
+        zone = windows.zone(written.zone)
+        assert zone is not None  # it was looked up when the field was checked
+        days = frozenset(windows.DAYS.index(day) for day in written.days or windows.DAYS)
+        found.append(windows.Window(days, written.begin, written.end, zone))
+    return tuple(found)
+
+
 def _maybe(make: Callable[[A], B], value: A | None) -> B | None:
     return None if value is None else make(value)
 
@@ -296,3 +383,12 @@ SUBJECT_FIELDS: Final[tuple[tuple[str, Callable[[Subject], str]], ...]] = (
     ("environments", lambda s: s.environment),
 )
 PART_KEYS: Final = ("columns", "labels", "tested_labels", "unlabelled", "unfiltered")
+FACT_KEYS: Final = {
+    "rows_over": Fact.ROWS,
+    "rows_up_to": Fact.ROWS,
+    "risk": Fact.ROWS,
+    "first_use": Fact.FIRST_USE,
+    "in_transaction": Fact.TRANSACTION,
+    "transaction_over": Fact.TRANSACTION,
+    "times": Fact.CLOCK,
+}

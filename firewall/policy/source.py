@@ -37,21 +37,39 @@ _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(slots=True)
 class Source:
-    """The data of a file; where each field's value stands, and where its key."""
+    """The data of a file; where each field's value stands, and where its key.
+
+    included: the files that add to it; what does not stand here may stand in one of them.
+    """
 
     file: Path
     data: Any = None
     problems: list[Problem] = field(default_factory=list)
     values: dict[tuple[str | int, ...], Place] = field(default_factory=dict)
     keys: dict[tuple[str | int, ...], Place] = field(default_factory=dict)
+    included: list[Source] = field(default_factory=list)
 
     def place(self, path: tuple[str | int, ...], *, key: bool = False) -> Place:
         """Where the field stands, or the nearest one around it that is written at all."""
+        path = self._written(path)
+        if path not in self.values:
+            for other in self.included:
+                if path in other.values:
+                    return other.place(path, key=key)
         if key and path in self.keys:
             return self.keys[path]
         while path and path not in self.values:
             path = path[:-1]
         return self.values.get(path, Place(self.file))
+
+    def _written(self, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
+        """The path as the file has it, where one thing stands for a list of one."""
+        found: tuple[str | int, ...] = ()
+        for step in path:
+            # 0 of a list that is not written as one
+            if step != 0 or (*found, step) in self.values:
+                found = (*found, step)
+        return found
 
 
 def shown(text: object) -> str:

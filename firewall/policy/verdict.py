@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from firewall.policy.obligations import NONE, Obligations
+
+if TYPE_CHECKING:
+    from firewall.policy.moment import Fact
 
 
 class Action(StrEnum):
@@ -56,7 +62,11 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """May it? `enforced` is false in observe mode: judged and recorded, but relayed all the same."""
+    """May it? `enforced` is false in observe mode: judged and recorded, but relayed all the same.
+
+    obligations: what it owes where it is let through. facts: what the verdict depends on beyond subject and
+    effects; one that depends on any is true of its moment only. budgets: those that its rows count against.
+    """
 
     action: Action
     risk: Risk
@@ -64,6 +74,9 @@ class Verdict:
     revision: str
     requirement: Requirement | None = None
     enforced: bool = True
+    obligations: Obligations = NONE
+    facts: frozenset[Fact] = frozenset()
+    budgets: tuple[str, ...] = ()
 
     @property
     def rule(self) -> str:

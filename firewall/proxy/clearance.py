@@ -91,7 +91,8 @@ class Clearance:
         statement = self.statement(ticket)
         record = telling.judgement_record(judgement, self.session, statement)
         digest = self._digest(judgement, acts)
-        if not verdict.enforced or verdict.action is Action.ALLOW:
+        free = verdict.action is Action.ALLOW and not verdict.obligations
+        if not verdict.enforced or free:
             leave = f"rule {verdict.rule}" if verdict.enforced else "observe mode"
             stands = self._may_stand and Standing.may(judgement, acts)
             await self._guarded.gate.releasing(judgement, self.session, statement)
@@ -99,6 +100,11 @@ class Clearance:
             if stands:
                 self._give_standing(statement, judgement)
             return None
+        if verdict.obligations:
+            # INVARIANT: 3. what is let through under a condition does not pass without it
+            refusal = telling.not_enforceable(judgement)
+            await self._log.append([record, self.refusal_record(refusal, statement)])
+            return refusal
         if verdict.action is Action.DENY:
             refusal = telling.denied(judgement)
             await self._log.append([record, self.refusal_record(refusal, statement)])

@@ -178,6 +178,17 @@ def voided(hold: Hold) -> Refusal:
     )
 
 
+def not_enforceable(judgement: Judgement) -> Refusal:
+    """Its verdict lets it through under obligations that nobody can see to."""
+    verdict = judgement.verdict
+    return Refusal(
+        INSUFFICIENT_PRIVILEGE,
+        f"query-firewall: rule `{verdict.rule}` lets this run under obligations that cannot be enforced here",
+        detail=printable(str(verdict.obligations)),
+        hint="ask the policy's owner to hold such statements, or to let them run without obligations",
+    )
+
+
 def too_long() -> Refusal:
     """Nobody could review it."""
     return Refusal(

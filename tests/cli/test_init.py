@@ -64,6 +64,7 @@ def test_it_never_overwrites(prompt: Prompt, tmp_path: Path) -> None:
         "firewall.yaml": False,
         "policies/production.yaml": False,
         "policies/production.cases.yaml": True,
+        "policies/policy.schema.json": True,
     }
     assert (tmp_path / "firewall.yaml").read_text() == before
     assert (tmp_path / "policies/production.yaml").read_text() == "mine"

@@ -24,6 +24,12 @@ def test_shipped_policies_pass(prompt: Prompt) -> None:
     assert prompt("policy", "check", GOOD, "--json").out == ""
 
 
+def test_the_schema_is_printed_as_it_is_published(prompt: Prompt) -> None:
+    said = prompt("policy", "schema")
+    assert (said.code, said.out) == (Exit.DONE, (ROOT / "policies/policy.schema.json").read_text())
+    assert prompt("policy", "schema", "--json").out == said.out
+
+
 @pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)
 def test_every_problem_is_told_by_place(prompt: Prompt, path: object) -> None:
     said = prompt("policy", "check", GOOD, str(path))

@@ -16,6 +16,7 @@ version: 1
 default: DEFAULT
 approvers:
   dba@example.com: {groups: [dba]}
+  security@example.com: {groups: [security]}
 approval: {groups: [dba], quorum: 1, expires: 10m}
 rules:
 """
@@ -298,8 +299,8 @@ class TestRequirement:
         assert judge("hold: read", effects=(read("id"),)).requirement == shared
 
     def test_a_rule_has_its_own_and_the_rest_from_the_policy(self):
-        verdict = judge("hold: read, approval: {groups: [x, y], quorum: 2}", effects=(read("id"),))
-        assert verdict.requirement == Requirement(("x", "y"), 2, 600.0)
+        verdict = judge("hold: read, approval: {groups: [dba, security], quorum: 2}", effects=(read("id"),))
+        assert verdict.requirement == Requirement(("dba", "security"), 2, 600.0)
 
     def test_together_is_no_weaker_than_any(self):
         wide, narrow = Requirement(("dba", "security"), 1, 60.0), Requirement(("security",), 2, 900.0)

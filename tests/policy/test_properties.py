@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import UTC
 from pathlib import Path
 
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from firewall import policy
-from firewall.policy import Action, Subject
+from firewall.policy import Action, Fact, Moment, Subject
 from firewall.policy.compile import kinds
 from firewall.policy.rule import Rule
 from firewall.sql.analysis import Effect, Kind, ObjectType
@@ -65,7 +67,34 @@ matchers = {
     "tested_labels": patterns("pii", "pci.*", "pii.email"),
     "unlabelled": st.booleans(),
     "unfiltered": st.booleans(),
+    "rows_over": st.sampled_from([0, 100]),
+    "rows_up_to": st.sampled_from([101, 1000]),
+    "first_use": st.booleans(),
+    "in_transaction": st.booleans(),
+    "transaction_over": st.sampled_from(["1s", "5m"]),
+    "times": st.sampled_from(
+        [{"from": "09:00", "to": "17:00"}, {"from": "22:00", "to": "06:00", "days": "mon"}]
+    ),
+    "risk": st.lists(st.sampled_from(["low", "medium", "high", "critical"]), min_size=1, unique=True),
 }
+expressions = st.sampled_from(
+    [
+        "agent == 'a'",
+        "rows > 50",
+        "unfiltered || size(labels) > 0",
+        "columns[0] == 'a'",
+        "first_use",
+        "risk != 'low'",
+    ]
+)
+moments = st.builds(
+    Moment,
+    now=st.none() | st.datetimes(timezones=st.just(UTC)),
+    rows=st.dictionaries(st.sampled_from(OBJECTS), st.sampled_from([0.0, 100.0, 5e6])),
+    first_use=st.none() | st.booleans(),
+    in_transaction=st.none() | st.booleans(),
+    transaction_age=st.none() | st.sampled_from([0.0, 2.0, 1000.0]),
+)
 
 
 @st.composite
@@ -73,13 +102,17 @@ def conditions(draw):
     keys = draw(st.lists(st.sampled_from(sorted(matchers)), max_size=3, unique=True))
     if "labels" in keys and "unlabelled" in keys:
         keys.remove("unlabelled")
+    if "transaction_over" in keys and "in_transaction" in keys:
+        keys.remove("in_transaction")
     return {key: draw(matchers[key]) for key in keys} or "any"
 
 
 @st.composite
 def rules(draw, actions=("allow", "hold", "deny")):
     named = patterns(*(kind.value for kind in Kind), "c*")
-    return {draw(st.sampled_from(actions)): draw(named), "when": draw(conditions()), "why": "because"}
+    rule = {draw(st.sampled_from(actions)): draw(named), "when": draw(conditions()), "why": "because"}
+    # most rules have none
+    return {**rule, "if": draw(expressions)} if draw(st.integers(0, 3)) == 0 else rule
 
 
 def load(written: list[dict], default: str) -> policy.Policy:
@@ -97,37 +130,59 @@ some_effects = st.lists(effects, max_size=3)
 defaults = st.sampled_from(["hold", "deny"])
 
 
-@given(some_rules, rules(actions=("deny",)), defaults, subjects, some_effects)
+@given(some_rules, rules(actions=("deny",)), defaults, subjects, some_effects, moments)
 @settings(max_examples=300, deadline=None)
-def test_adding_a_deny_lets_nothing_more_through(written, deny, default, subject, asked):
-    before = load(written, default).evaluate(subject, asked)
-    after = load([*written, deny], default).evaluate(subject, asked)
+def test_adding_a_deny_lets_nothing_more_through(written, deny, default, subject, asked, moment):
+    before = load(written, default).evaluate(subject, asked, moment)
+    after = load([*written, deny], default).evaluate(subject, asked, moment)
     assert ORDER.index(after.action) >= ORDER.index(before.action)
 
 
-@given(some_rules, rules(actions=("hold",)), defaults, subjects, some_effects)
+@given(some_rules, rules(actions=("hold",)), defaults, subjects, some_effects, moments)
 @settings(max_examples=200, deadline=None)
-def test_adding_a_hold_allows_nothing_more(written, hold, default, subject, asked):
-    before = load(written, default).evaluate(subject, asked)
-    after = load([*written, hold], default).evaluate(subject, asked)
+def test_adding_a_hold_allows_nothing_more(written, hold, default, subject, asked, moment):
+    before = load(written, default).evaluate(subject, asked, moment)
+    after = load([*written, hold], default).evaluate(subject, asked, moment)
     assert before.action is Action.ALLOW or after.action is not Action.ALLOW
 
 
-@given(some_rules, defaults, subjects, some_effects, st.randoms(use_true_random=False))
+@given(some_rules, defaults, subjects, some_effects, moments, st.randoms(use_true_random=False))
 @settings(max_examples=200, deadline=None)
-def test_the_order_of_rules_means_nothing(written, default, subject, asked, chance):
+def test_the_order_of_rules_means_nothing(written, default, subject, asked, moment, chance):
     named = [{"name": f"rule {number}", **rule} for number, rule in enumerate(written)]
     shuffled = chance.sample(named, len(named))
     first, second = load_named(named, default), load_named(shuffled, default)
-    assert first.evaluate(subject, asked) == second.evaluate(subject, asked)
+    assert first.evaluate(subject, asked, moment) == second.evaluate(subject, asked, moment)
 
 
-@given(some_rules, defaults, subjects, some_effects)
+@given(some_rules, defaults, subjects, some_effects, moments)
 @settings(max_examples=200, deadline=None)
-def test_the_same_question_has_the_same_answer(written, default, subject, asked):
+def test_the_same_question_has_the_same_answer(written, default, subject, asked, moment):
     loaded = load(written, default)
-    assert loaded.evaluate(subject, asked) == loaded.evaluate(subject, asked)
-    assert loaded.evaluate(subject, asked) == load(written, default).evaluate(subject, asked)
+    first = loaded.evaluate(subject, asked, moment)
+    assert first == loaded.evaluate(subject, asked, moment)
+    assert first == load(written, default).evaluate(subject, asked, moment)
+
+
+@given(some_rules, defaults, subjects, some_effects, moments, moments)
+@settings(max_examples=300, deadline=None)
+def test_a_verdict_that_looks_at_nothing_is_true_at_any_moment(written, default, subject, asked, now, then):
+    """Which is why it may be kept. The tier looks at rows, and whoever keeps it has to know."""
+    loaded = load(written, default)
+    first, second = (
+        loaded.evaluate(subject, asked, now),
+        loaded.evaluate(subject, asked, replace(then, rows=now.rows)),
+    )
+    if not first.facts - {Fact.ROWS}:
+        assert first == second
+
+
+@given(some_rules, defaults, subjects, some_effects, moments)
+@settings(max_examples=300, deadline=None)
+def test_knowing_less_allows_nothing_more(written, default, subject, asked, moment):
+    loaded = load(written, default)
+    if loaded.evaluate(subject, asked, Moment(rows=moment.rows)).action is Action.ALLOW:
+        assert loaded.evaluate(subject, asked, moment).action is Action.ALLOW
 
 
 @given(some_rules, defaults, subjects, effects)

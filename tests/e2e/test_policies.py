@@ -1,0 +1,56 @@
+"""What policies say beyond rules, as a client sees it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from house import open_house
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from firewall.demo.postgres import EmbeddedPostgres
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+POLICY = """
+version: 1
+mode: MODE
+default: deny
+approvers: {dba@example.com: {groups: [dba]}}
+approval: {groups: [dba]}
+rules:
+  - {name: session, allow: [transaction, setting, session], why: harmless}
+  - {name: reads, allow: read, why: harmless}
+"""
+
+
+def write(folder: Path, more: str, mode: str = "enforce") -> None:
+    (folder / "policy.yaml").write_text(POLICY.replace("MODE", mode) + more)
+
+
+async def test_what_cannot_be_enforced_does_not_pass(
+    postgres: EmbeddedPostgres, shop: str, tmp_path: Path
+) -> None:
+    write(tmp_path, "  - {name: few, allow: read, why: w, obligations: {read_only: true}}\n")
+    async with (
+        open_house(postgres, shop, tmp_path) as house,
+        await psycopg.AsyncConnection.connect(house.dsn(), autocommit=True) as connection,
+    ):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege) as caught:
+            await connection.execute("SELECT name FROM products")
+        assert "under obligations that cannot be enforced here" in str(caught.value)
+        assert caught.value.diag.message_detail == "read only"
+        assert [r["message"] for r in await house.records("refusal")] == [caught.value.diag.message_primary]
+
+
+async def test_observing_owes_nothing(postgres: EmbeddedPostgres, shop: str, tmp_path: Path) -> None:
+    write(tmp_path, "  - {name: few, allow: read, why: w, obligations: {read_only: true}}\n", "observe")
+    async with (
+        open_house(postgres, shop, tmp_path) as house,
+        await psycopg.AsyncConnection.connect(house.dsn(), autocommit=True) as connection,
+    ):
+        found = await connection.execute("SELECT name FROM products LIMIT 1")
+        assert len(await found.fetchall()) == 1

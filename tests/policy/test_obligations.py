@@ -1,0 +1,98 @@
+"""Obligations: gathered from every rule that lets something through, the stricter one of two."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firewall.policy import Action, Obligations
+from firewall.policy.obligations import NONE, Form, Mask, together
+
+from .written import judge, read
+
+masks = st.builds(
+    Mask,
+    label=st.sampled_from(["pii", "pii.email", "pci", "any"]),
+    form=st.sampled_from(Form),
+    first=st.integers(0, 3),
+    last=st.integers(0, 3),
+)
+limits = st.none() | st.integers(0, 100)
+several = st.lists(
+    st.builds(
+        Obligations,
+        max_rows=limits,
+        max_affected_rows=limits,
+        statement_timeout=st.none() | st.floats(1, 100),
+        read_only=st.booleans(),
+        masks=st.lists(masks, max_size=3, unique_by=lambda mask: mask.label).map(
+            lambda found: tuple(sorted(found, key=lambda mask: mask.label))
+        ),
+    ),
+    max_size=4,
+)
+
+
+@given(several)
+def test_together_they_are_as_strict_as_each(owed):
+    whole = together(owed)
+    for each in owed:
+        for key in ("max_rows", "max_affected_rows", "statement_timeout"):
+            own, all_of_them = getattr(each, key), getattr(whole, key)
+            assert own is None or (all_of_them is not None and all_of_them <= own)
+        assert whole.read_only or not each.read_only
+        for label in ("pii.email", "pii.phone", "pci", "other"):
+            mine, theirs = each.mask_of([label]), whole.mask_of([label])
+            assert mine is None or (theirs is not None and theirs.strictness <= mine.strictness)
+
+
+@given(several, st.randoms(use_true_random=False))
+def test_their_order_means_nothing(owed, chance):
+    assert together(chance.sample(owed, len(owed))) == together(owed)
+
+
+def test_those_of_rules_that_match_are_owed():
+    verdict = judge(
+        "allow: read, obligations: {max_rows: 100, mask: {pii: hash}}",
+        "allow: read, obligations: {max_rows: 10, read_only: true, mask: {pii: null, pci: {last: 4}}}",
+        "allow: read, when: {relations: other}, obligations: {max_affected_rows: 1}",
+        "allow: read, when: {agents: nobody}, obligations: {statement_timeout: 1s}",
+        effects=(read("id"),),
+    )
+    assert verdict.action is Action.ALLOW
+    assert verdict.obligations == Obligations(
+        max_rows=10,
+        read_only=True,
+        masks=(Mask("pci", Form.PARTIAL, last=4), Mask("pii", Form.NULL)),
+    )
+    said = "at most 10 rows returned, read only, pci masked (partial), pii masked (null)"
+    assert str(verdict.obligations) == said
+
+
+def test_a_hold_owes_them_too_and_a_deny_nothing():
+    rules = ("allow: read, obligations: {max_rows: 5}", "hold: read, obligations: {statement_timeout: 30s}")
+    assert judge(*rules, effects=(read("id"),)).obligations == Obligations(5, statement_timeout=30.0)
+    assert judge(*rules, "deny: read", effects=(read("id"),)).obligations == NONE
+
+
+@pytest.mark.parametrize(
+    ("labels", "form"),
+    [
+        (("pii.email",), Form.HASH),
+        (("pii",), Form.HASH),
+        (("pii.email", "pci.pan"), Form.NULL),
+        (("piid",), None),
+        ((), None),
+    ],
+)
+def test_a_mask_is_for_its_label_and_those_below(labels, form):
+    owed = Obligations(masks=(Mask("pci", Form.NULL), Mask("pii", Form.HASH)))
+    found = owed.mask_of(labels)
+    assert (found and found.form) is form
+
+
+def test_any_is_every_label():
+    owed = Obligations(masks=(Mask("any", Form.NULL),))
+    assert owed.mask_of(["hr.salary"]) == Mask("any", Form.NULL)
+    assert owed.mask_of([]) is None
