@@ -141,7 +141,8 @@ class App:
         rules = policy.load(database.policy)
         secret = config.password(name, database)
         kept = self.store.marks(name)
-        gate = Gate(rules, self._analysts, catalog_reader(name, database, secret), kept)
+        reader = catalog_reader(name, database, secret)
+        gate = Gate(rules, self._analysts, reader, kept, self.store.past(name))
         await self._analysts.warm(await gate.refresh())
         self.gates[name] = gate
         record = audit.Policy(

@@ -3,6 +3,9 @@
 What is kept is the small immutable judgement, never a tree; the key is the exact text, the session's facts,
 the catalog's version and the policy's revision, so nothing has to be thrown away when one of them changes.
 The memory is bounded in bytes, because an IN list can be a megabyte.
+
+A verdict that depends on more than that (on the clock, the open transaction, …: `verdict.facts`) is made anew
+whenever it is asked for; what is remembered of it is the analysis. `now` gives the one that counts.
 """
 
 from __future__ import annotations
@@ -10,15 +13,20 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from firewall import clock
+from firewall.catalog import estimates
 from firewall.labelling import Labelling, Remembered
 from firewall.places import Places
+from firewall.policy import Fact, Moment
+from firewall.policy.moment import UNKNOWN
+from firewall.policy.risk import LARGE
 from firewall.shown import Shown
 from firewall.sql import Analysis, Effect, Facts, Kind, ObjectType
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Mapping
 
     from firewall.catalog import Snapshot
     from firewall.labelling import Kept
@@ -30,6 +38,8 @@ if TYPE_CHECKING:
 CACHE_BYTES = 32 * 1024 * 1024
 # A text whose catalog changes this often while it is analysed is judged with its names in doubt.
 MAX_READINGS = 3
+# Shapes that agents are known to have run; those that are forgotten are asked for again.
+MAX_SEEN = 100_000
 # what one effect, reason or name weighs in CPython, roughly and rather too much
 _WEIGHT = 600
 
@@ -101,10 +111,18 @@ class Judgement:
         return tuple(sorted({label for effect in self.effects for label in effect.tested_labels}))
 
 
+class Past(Protocol):
+    """What agents have been let run before. Raises StoreError."""
+
+    async def seen(self, agent: str, fingerprints: Collection[str]) -> bool: ...
+    async def used(self, agent: str, fingerprints: Collection[str]) -> None: ...
+
+
 class Gate:
     """Judges the texts of one database.
 
     read_catalog: introspects the database; raises CatalogError. kept: the labels that no policy says.
+    past: what agents did before; without it nobody knows.
     The policy can be replaced between statements by assigning `policy`.
     """
 
@@ -114,11 +132,18 @@ class Gate:
         analysts: Analysts,
         read_catalog: Callable[[], Awaitable[Snapshot]],
         kept: Kept | None = None,
+        past: Past | None = None,
     ) -> None:
         self._policy = policy
         self._analysts = analysts
         self._read_catalog = read_catalog
         self._snapshot: Snapshot | None = None
+        self._past = past
+        self._seen: set[tuple[str, str]] = set()
+        self._rows: Mapping[str, float] = {}
+        # which relations are large, in a number: the tier of a remembered verdict depends on it
+        self._large: frozenset[str] = frozenset()
+        self._sizes = 0
         self.labelling = Labelling(policy, kept or Remembered(""), Shown(analysts).views)
         self._places: Places | None = None
         # readings of the catalog: how many were asked for, which of them judging waits for, and up to
@@ -177,6 +202,10 @@ class Gate:
             await asyncio.to_thread(self._analysts.publish, snapshot)
         await self.labelling.read(snapshot)
         self._snapshot = snapshot
+        self._rows = estimates.rows(snapshot)
+        large = frozenset(name for name, rows in self._rows.items() if rows >= LARGE)
+        self._sizes += large != self._large
+        self._large = large
         self._served = serves
 
     def _has_read(self, reading: asyncio.Task[None]) -> None:
@@ -185,8 +214,13 @@ class Gate:
         if not reading.cancelled():
             reading.exception()  # who waits for it has it; nobody may be waiting any more
 
-    def remembered(self, subject: Subject, text: str, facts: Facts, *, lexing_safe: bool) -> Judgement | None:
-        """A judgement already known, without waiting; None while the catalog has to be read."""
+    def remembered(
+        self, subject: Subject, text: str, facts: Facts, *, lexing_safe: bool, moment: Moment = UNKNOWN
+    ) -> Judgement | None:
+        """A judgement already known, without waiting; None while the catalog has to be read.
+
+        moment: what the session knows of it; clock and estimates are added here.
+        """
         if self._served < self._needed:
             return None
         key = self._key(subject, text, _told(facts, lexing_safe=lexing_safe))
@@ -194,7 +228,8 @@ class Gate:
         if known is None:
             return None
         self._cache.move_to_end(key)
-        return known[0]
+        judgement = known[0]
+        return self._rejudged(judgement, self._at(moment)) if judgement.verdict.facts else judgement
 
     def stands(self, judgement: Judgement) -> bool:
         """Neither policy nor catalog nor labels have changed since it was made."""
@@ -204,6 +239,7 @@ class Gate:
             and judgement.catalog == self._snapshot.version
             and judgement.verdict.revision == self._policy.revision
             and judgement.labelled == self.labelling.version
+            and not judgement.verdict.facts
         )
 
     def renewed(self, judgement: Judgement) -> Judgement:
@@ -214,7 +250,47 @@ class Gate:
         effects = self._labelled(judgement.analysis, in_doubt=judgement.in_doubt)
         if effects == judgement.effects:
             return now
-        return replace(now, effects=effects, verdict=self._policy.evaluate(judgement.subject, effects))
+        moment = self._at(UNKNOWN)
+        return replace(
+            now, effects=effects, verdict=self._policy.evaluate(judgement.subject, effects, moment)
+        )
+
+    async def now(self, judgement: Judgement, moment: Moment) -> Judgement:
+        """The judgement as labels and moment are now: the one that counts. Raises StoreError.
+
+        moment: what the session knows of it; everything else that the verdict looks at is added here.
+        """
+        renewed = self.renewed(judgement)
+        looked_at = renewed.verdict.facts
+        if not looked_at:
+            return renewed
+        if Fact.FIRST_USE in looked_at:
+            moment = replace(moment, first_use=await self._first_use(renewed))
+        return self._rejudged(renewed, self._at(moment))
+
+    def _rejudged(self, judgement: Judgement, moment: Moment) -> Judgement:
+        verdict = self._policy.evaluate(judgement.subject, judgement.effects, moment)
+        return judgement if verdict == judgement.verdict else replace(judgement, verdict=verdict)
+
+    def _at(self, moment: Moment) -> Moment:
+        return replace(moment, now=clock.now(), rows=self._rows)
+
+    async def _first_use(self, judgement: Judgement) -> bool | None:
+        """None where it cannot be known: of what was not understood, and where nobody keeps it."""
+        shapes = _shapes(judgement)
+        if self._past is None or shapes is None:
+            return None
+        agent = judgement.subject.agent
+        unknown = [shape for shape in shapes if (agent, shape) not in self._seen]
+        if unknown and not await self._past.seen(agent, unknown):
+            return True
+        self._remember_seen(agent, unknown)
+        return False
+
+    def _remember_seen(self, agent: str, shapes: Collection[str]) -> None:
+        if len(self._seen) >= MAX_SEEN:
+            self._seen.clear()
+        self._seen.update((agent, shape) for shape in shapes)
 
     def watch(self, judgement: Judgement) -> Watch | None:
         """What may come to the client when it is released; None if anything."""
@@ -230,13 +306,20 @@ class Gate:
         return places.watch(judgement.effects, (s.node for s in judgement.analysis.statements))
 
     async def releasing(self, judgement: Judgement, session: str, statement: str) -> None:
-        """To be called before anything is released: what it copies is labelled from now on.
+        """To be called before anything is released: what it copies is labelled from now on, and what it is
+        like is known of the agent.
 
         Raises StoreError when that cannot be kept; then nothing may be released.
         """
         await self.labelling.released(
             judgement.analysis, judgement.subject.agent, session=session, statement=statement
         )
+        shapes = _shapes(judgement) if Fact.FIRST_USE in judgement.verdict.facts else None
+        if self._past is not None and shapes:
+            agent = judgement.subject.agent
+            if not self._seen.issuperset((agent, shape) for shape in shapes):
+                await self._past.used(agent, shapes)
+                self._remember_seen(agent, shapes)
 
     async def judge(
         self,
@@ -247,6 +330,7 @@ class Gate:
         lexing_safe: bool = True,
         in_doubt: bool = False,
         prepared: Mapping[str, str | None] | None = None,
+        moment: Moment = UNKNOWN,
     ) -> Judgement:
         """What this text would do and whether it may. Raises CatalogError when the catalog cannot be read.
 
@@ -257,7 +341,7 @@ class Gate:
         for _ in range(MAX_READINGS):
             await self.current()
             if not in_doubt and (
-                known := self.remembered(subject, text, facts, lexing_safe=facts.lexing_safe)
+                known := self.remembered(subject, text, facts, lexing_safe=facts.lexing_safe, moment=moment)
             ):
                 return known
             snapshot = self.snapshot
@@ -270,7 +354,7 @@ class Gate:
         else:
             # it changes faster than a text is analysed
             in_doubt = True
-        judgement = self._evaluate(subject, text, facts, analysis, self.snapshot, in_doubt=in_doubt)
+        judgement = self._evaluate(subject, text, facts, analysis, moment, in_doubt=in_doubt)
         if in_doubt or analysis.volatile or judgement.native:
             return judgement
         return self._remember(self._key(subject, text, facts), judgement)
@@ -290,7 +374,7 @@ class Gate:
         text: str,
         facts: Facts,
         analysis: Analysis,
-        snapshot: Snapshot,
+        moment: Moment,
         *,
         in_doubt: bool,
     ) -> Judgement:
@@ -300,8 +384,8 @@ class Gate:
             subject=subject,
             analysis=analysis,
             effects=effects,
-            verdict=self._policy.evaluate(subject, effects),
-            catalog=snapshot.version,
+            verdict=self._policy.evaluate(subject, effects, self._at(moment)),
+            catalog=self.snapshot.version,
             role=facts.role,
             search_path=facts.search_path,
             labelled=self.labelling.version,
@@ -319,7 +403,7 @@ class Gate:
 
     def _key(self, subject: Subject, text: str, facts: Facts) -> tuple[object, ...]:
         version = self._snapshot.version if self._snapshot else ""
-        return subject, text, facts, version, self._policy.revision, self.labelling.version
+        return subject, text, facts, version, self._policy.revision, self.labelling.version, self._sizes
 
     def _remember(self, key: tuple[object, ...], judgement: Judgement) -> Judgement:
         """The one that is remembered: of two who worked out the same at the same time, the first one's."""
@@ -344,6 +428,12 @@ def _told(facts: Facts, *, lexing_safe: bool) -> Facts:
     if facts.lexing_safe is (facts.lexing_safe and lexing_safe) and not facts.prepared:
         return facts
     return replace(facts, lexing_safe=facts.lexing_safe and lexing_safe, prepared=())
+
+
+def _shapes(judgement: Judgement) -> frozenset[str] | None:
+    """The fingerprints of all statements; None if one has none."""
+    shapes = [statement.fingerprint for statement in judgement.analysis.statements]
+    return frozenset(shapes) if shapes and all(shapes) else None
 
 
 def _unknown(what: str) -> Effect:

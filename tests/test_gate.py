@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from firewall.sql.analyse import analyse
 from tests.sql.shop import SHOP
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from firewall.catalog import Snapshot
 
 AGENT = Subject("shopper", "ola@example.com", "shop", "production")
@@ -303,3 +306,112 @@ async def test_a_policy_that_is_replaced_under_an_analysis_is_the_one_that_judge
     # what the new policy said is not remembered as the old one's word
     stage.gate.policy = old
     assert (await stage.judge(READ)).verdict.action is Action.ALLOW
+
+
+def looking(*more: str) -> policy.Policy:
+    """A policy that allows reads, and has rules that look at the moment."""
+    rules = "".join(f"  - {rule}\n" for rule in ("{name: reads, allow: read, why: w}", *more))
+    return policy.parse(
+        "version: 1\ndefault: deny\napprovers: {dba@example.com: {groups: [dba]}}\n"
+        f"approval: {{groups: [dba]}}\nrules:\n{rules}",
+        Path("p.yaml"),
+    )
+
+
+@dataclass
+class Past:
+    """What one agent has run."""
+
+    shapes: set[str] = field(default_factory=set)
+    asked: int = 0
+
+    async def seen(self, agent: str, fingerprints: Collection[str]) -> bool:
+        self.asked += 1
+        return self.shapes.issuperset(fingerprints)
+
+    async def used(self, agent: str, fingerprints: Collection[str]) -> None:
+        self.shapes.update(fingerprints)
+
+
+async def test_what_depends_on_the_clock_is_made_anew_from_the_analysis_that_is_kept(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night = "{name: night, deny: read, why: w, when: {relations: orders, times: {from: 22:00, to: 06:00}}}"
+    stage.gate.policy = looking(night)
+    time = [datetime(2026, 3, 2, 12, tzinfo=UTC)]
+    monkeypatch.setattr("firewall.clock.now", lambda: time[0])
+    day = await stage.judge(READ)
+    assert day.verdict.action is Action.ALLOW
+    time[0] = datetime(2026, 3, 2, 23, tzinfo=UTC)
+    assert (await stage.judge(READ)).verdict.action is Action.DENY
+    found = stage.gate.remembered(AGENT, READ, FACTS, lexing_safe=True)
+    assert found is not None
+    assert found.verdict.action is Action.DENY
+    # and the one that was made by day is not believed when the statement would run
+    assert (await stage.gate.now(day, policy.Moment())).verdict.action is Action.DENY
+    assert not stage.gate.stands(day)
+    assert len(stage.analysts.asked) == 1
+    other = await stage.judge("SELECT id FROM customers")
+    assert await stage.judge("SELECT id FROM customers") is other
+
+
+async def test_the_session_says_whether_a_transaction_is_open(stage: Stage) -> None:
+    stage.gate.policy = looking("{name: old, deny: read, when: {transaction_over: 5m}, why: w}")
+    unknown = await stage.judge(READ)
+    assert unknown.verdict.action is Action.DENY
+    for age, action in ((1.0, Action.ALLOW), (301.0, Action.DENY)):
+        moment = policy.Moment(in_transaction=True, transaction_age=age)
+        assert (await stage.gate.now(unknown, moment)).verdict.action is action
+        found = stage.gate.remembered(AGENT, READ, FACTS, lexing_safe=True, moment=moment)
+        assert found is not None
+        assert found.verdict.action is action
+
+
+async def test_a_shape_is_new_until_it_was_released(stage: Stage) -> None:
+    past = Past()
+    stage.gate._past = past
+    stage.gate.policy = looking("{name: new, hold: read, when: {first_use: true}, why: w}")
+    judgement = await stage.gate.now(await stage.judge(READ), policy.Moment())
+    assert judgement.verdict.action is Action.HOLD
+    await stage.gate.releasing(judgement, "s", "s.1")
+    same = await stage.judge("SELECT id FROM orders -- again")
+    assert (await stage.gate.now(same, policy.Moment())).verdict.action is Action.ALLOW
+    asked = past.asked
+    assert (await stage.gate.now(same, policy.Moment())).verdict.action is Action.ALLOW
+    assert past.asked == asked, "what is known is not asked for again"
+    other = await stage.judge("SELECT id, total FROM orders")
+    assert (await stage.gate.now(other, policy.Moment())).verdict.action is Action.HOLD
+
+
+async def test_nobody_is_asked_about_the_past_who_has_no_rule_on_it(stage: Stage) -> None:
+    past = Past()
+    stage.gate._past = past
+    judgement = await stage.judge(READ)
+    assert await stage.gate.now(judgement, policy.Moment()) is judgement
+    await stage.gate.releasing(judgement, "s", "s.1")
+    assert (past.asked, past.shapes) == (0, set())
+
+
+def sized(snapshot: Snapshot, rows: float) -> Snapshot:
+    relations = tuple(replace(r, rows=rows) if r.name == "orders" else r for r in snapshot.relations)
+    return replace(snapshot, relations=relations)
+
+
+async def test_estimates_are_those_of_the_newest_catalog(stage: Stage) -> None:
+    """An ANALYZE leaves the catalog's version as it is, and must not leave verdicts as they are."""
+    stage.gate.policy = looking("{name: large, hold: read, when: {rows_over: 1000}, why: w}")
+    for rows, action in ((10.0, Action.ALLOW), (5000.0, Action.HOLD), (-1.0, Action.HOLD)):
+        stage.catalog.snapshot = sized(stage.catalog.snapshot, rows)
+        await stage.gate.refresh()
+        assert (await stage.judge(READ)).verdict.action is action
+
+
+async def test_a_tier_is_not_remembered_from_when_the_table_was_small(stage: Stage) -> None:
+    """Large tables have a point more, so verdicts are kept until a relation becomes large or small."""
+    await stage.judge(READ)
+    for rows, known in ((10.0, True), (1e6, False), (2e6, True), (-1.0, False)):
+        stage.catalog.snapshot = sized(stage.catalog.snapshot, rows)
+        await stage.gate.refresh()
+        assert stage.remembered(READ) is known
+        await stage.judge(READ)
+        assert stage.remembered(READ)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from firewall.gate import Judgement
-    from firewall.policy import Subject
+    from firewall.policy import Moment, Subject
     from firewall.proxy.behind import Behind
     from firewall.proxy.guarded import Entrance, Guarded
     from firewall.session import Act, Done, Refusal
@@ -63,12 +63,20 @@ class Clearance:
         return f"{self.session}.{ticket}"
 
     async def ask(
-        self, ticket: int, judgement: Judgement, acts: Sequence[Act], tell: Callable[[str, str, str], None]
+        self,
+        ticket: int,
+        judgement: Judgement,
+        acts: Sequence[Act],
+        tell: Callable[[str, str, str], None],
+        moment: Callable[[], Moment],
     ) -> Refusal | None:
-        """Leave for all of `acts`, or why not. Raises StoreError when nothing can be recorded."""
+        """Leave for all of `acts`, or why not. Raises StoreError when nothing can be recorded.
+
+        moment: what the session knows of it, whenever it is asked.
+        """
         self._asked.add(ticket)
         try:
-            refusal = await self._ask(ticket, judgement, acts, tell)
+            refusal = await self._ask(ticket, judgement, acts, tell, moment)
         except StoreError:
             if ticket in self._holds:
                 # nobody waits for it any more; if this fails as well it expires
@@ -83,10 +91,15 @@ class Clearance:
         return refusal
 
     async def _ask(
-        self, ticket: int, judgement: Judgement, acts: Sequence[Act], tell: Callable[[str, str, str], None]
+        self,
+        ticket: int,
+        judgement: Judgement,
+        acts: Sequence[Act],
+        tell: Callable[[str, str, str], None],
+        moment: Callable[[], Moment],
     ) -> Refusal | None:
         # what others have released since it was judged may have labelled what it reads
-        judgement = self._guarded.gate.renewed(judgement)
+        judgement = await self._guarded.gate.now(judgement, moment())
         verdict = judgement.verdict
         statement = self.statement(ticket)
         record = telling.judgement_record(judgement, self.session, statement)
@@ -114,7 +127,7 @@ class Clearance:
             await self._log.append([record, self.refusal_record(refusal, statement)])
             return refusal
         await self._log.append([record])
-        return await self._wait(ticket, judgement, acts, digest, tell)
+        return await self._wait(ticket, judgement, acts, digest, tell, moment)
 
     def at_once(self, ticket: int, judgement: Judgement, acts: Sequence[Act]) -> Leave | None:
         """Leave without waiting: the standing release that covers it. If there is none, `ask`."""
@@ -171,6 +184,7 @@ class Clearance:
         acts: Sequence[Act],
         digest: str,
         tell: Callable[[str, str, str], None],
+        moment: Callable[[], Moment],
     ) -> Refusal | None:
         hold = self._hold(ticket, judgement, acts, digest)
         await self._desk.open(hold)
@@ -180,7 +194,7 @@ class Clearance:
         tell(*telling.waiting(hold, self._url))
         settled = await self._settled(hold, tell)
         if settled.state is State.APPROVED and ticket not in self._withdrawn:
-            return await self._spend(ticket, settled, judgement, acts)
+            return await self._spend(ticket, settled, judgement, acts, moment())
         refusal = telling.undecided(settled)
         await self._log.append([self.refusal_record(refusal, self.statement(ticket), hold.id)])
         return refusal
@@ -198,13 +212,15 @@ class Clearance:
             waiting.cancel()
 
     async def _spend(
-        self, ticket: int, hold: approval.Hold, judgement: Judgement, acts: Sequence[Act]
+        self, ticket: int, hold: approval.Hold, judgement: Judgement, acts: Sequence[Act], moment: Moment
     ) -> Refusal | None:
         # INVARIANT: 6. a decision releases one execution of one digest: of what would run now
         gate = self._guarded.gate
         now = self._digest(judgement, acts, revision=gate.policy.revision, catalog=gate.snapshot.version)
         release = self._release(ticket, now, f"hold {hold.id}", acts, hold=hold.id)
-        if now == hold.digest and gate.renewed(judgement).effects == judgement.effects:
+        fresh = await gate.now(judgement, moment)
+        forbidden = fresh.verdict.action is Action.DENY
+        if now == hold.digest and fresh.effects == judgement.effects and not forbidden:
             await gate.releasing(judgement, self.session, self.statement(ticket))
             if await self._desk.consume(hold.id, now, [release]):
                 return None

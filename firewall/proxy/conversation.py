@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, assert_never
 
 import structlog
 
-from firewall import session, sql
+from firewall import policy, session, sql
 from firewall.errors import CatalogError, FirewallError, StoreError
 from firewall.proxy import telling, upstream
 from firewall.proxy.behind import Run
@@ -74,6 +74,7 @@ class Conversation:
         self._rulings: dict[int, session.Ruling] = {}
         self._commands: deque[session.Command] = deque()
         self._performing = False
+        self._transaction_since: float | None = None
 
     async def run(self) -> str:
         """Relay until either side has gone; returns why it ended."""
@@ -150,6 +151,8 @@ class Conversation:
         self._stirred = True
         try:
             self._commands.extend(happens())
+            if (self._machine.status == "I") is not (self._transaction_since is None):
+                self._transaction_since = None if self._machine.status == "I" else time.monotonic()
             if self._performing:
                 return
             self._performing = True
@@ -213,7 +216,11 @@ class Conversation:
         known = None
         if not command.refresh and not command.in_doubt:
             known = self._guarded.gate.remembered(
-                self._clearance.subject, command.sql, _told(command), lexing_safe=command.lexing_safe
+                self._clearance.subject,
+                command.sql,
+                _told(command),
+                lexing_safe=command.lexing_safe,
+                moment=self._moment(),
             )
         if known is not None:
             self._event(lambda: self._machine.ruled(command.ticket, self._ruling(known)))
@@ -251,6 +258,7 @@ class Conversation:
             lexing_safe=command.lexing_safe,
             in_doubt=command.in_doubt,
             prepared=command.prepared,
+            moment=self._moment(),
         )
 
     def _foresee(self, text: str, facts: sql.Facts) -> None:
@@ -269,6 +277,14 @@ class Conversation:
         finally:
             self._foreseen -= 1
 
+    def _moment(self) -> policy.Moment:
+        """What the session knows of it."""
+        inside = self._machine.in_transaction
+        age: float | None = None
+        if inside is not None:
+            age = time.monotonic() - self._transaction_since if inside and self._transaction_since else 0.0
+        return policy.Moment(in_transaction=inside, transaction_age=age)
+
     def _clear(self, command: session.Clear) -> None:
         judgement: Judgement = command.ruling.judgement  # type: ignore[assignment]  # it came from `ruling`
         leave = self._clearance.at_once(command.ticket, judgement, command.acts)
@@ -284,6 +300,7 @@ class Conversation:
                 judgement,
                 command.acts,
                 lambda *words: self._event(lambda: self._tell(*words)),
+                self._moment,
             )
         except StoreError as error:
             # INVARIANT: 5. no release without a durable record

@@ -68,6 +68,8 @@ class Standing:
         """Its release may stand: allowed, and nothing about it could be different the next time."""
         return (
             judgement.verdict.action is Action.ALLOW
+            and not judgement.verdict.facts
+            and not judgement.verdict.obligations
             and not judgement.native
             and not judgement.analysis.volatile
             and not judgement.changes_catalog

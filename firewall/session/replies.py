@@ -34,6 +34,8 @@ class Owed(Enum):
 # Tuples, which compare by identity first: an enum's hash is a call in Python, and this is once a message.
 # What ends a batch: Postgres answers with ReadyForQuery, and forgets that it was discarding messages.
 ENDS = (Owed.SYNC, Owed.QUERY)
+# What can begin or end a transaction while it is not answered.
+CHANGES = (Owed.EXECUTE, Owed.SYNC, Owed.QUERY)
 # What rows and COPY can be an answer to.
 RUNS = (Owed.EXECUTE, Owed.QUERY)
 

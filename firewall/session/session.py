@@ -17,6 +17,7 @@ from firewall.session.commands import CancelUpstream
 from firewall.session.intake import Intake
 from firewall.session.lane import Lane
 from firewall.session.line import Line
+from firewall.session.replies import CHANGES
 from firewall.session.turn import Deciding
 
 if TYPE_CHECKING:
@@ -67,6 +68,13 @@ class Session:
     def status(self) -> str:
         """Transaction status as Postgres last said it: I, T or E."""
         return self._backend.status
+
+    @property
+    def in_transaction(self) -> bool | None:
+        """Would the turn run inside a transaction block? None while what was sent before may change that."""
+        if self._deciding.touched or any(reply.owed in CHANGES for reply in self._backend.replies):
+            return None
+        return self._backend.status != "I"
 
     @property
     def idle(self) -> bool:

@@ -13,6 +13,7 @@ from firewall.errors import StoreError
 from firewall.store import engine, rows, schema, tables
 from firewall.store.cards import Cards
 from firewall.store.marks import Marks
+from firewall.store.past import Past
 from firewall.store.reader import Reader
 from firewall.store.writer import Writer
 
@@ -204,6 +205,10 @@ class Store(Reader):
     def marks(self, database: str) -> Marks:
         """Labels of one database that no policy says."""
         return Marks(self._database, self._writer, database)
+
+    def past(self, database: str) -> Past:
+        """What agents have done before in one database."""
+        return Past(self._database, database)
 
     async def _write(self, records: Sequence[audit.Record], change: Change) -> bool:
         return await self._writer.write(lambda: [rows.entry(record) for record in records], change)

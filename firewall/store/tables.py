@@ -171,3 +171,29 @@ mark_changes = Table(
     Column("changes", BigInteger, nullable=False),
     PrimaryKeyConstraint("database", name="mark_changes_pkey"),
 )
+
+# which shapes of statements an agent has been let run, where a policy asks for it
+shapes = Table(
+    "shapes",
+    metadata,
+    Column("database", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    PrimaryKeyConstraint("database", "agent", "fingerprint", name="shapes_pkey"),
+)
+
+# rows that count against a budget; while a statement runs (`open`), as many as it may still return
+spending = Table(
+    "spending",
+    metadata,
+    Column("database", Text, nullable=False),
+    Column("budget", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("statement", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("open", Boolean, nullable=False),
+    PrimaryKeyConstraint("database", "budget", "statement", name="spending_pkey"),
+    Index("spending_by_agent", "database", "budget", "agent", "at"),
+)

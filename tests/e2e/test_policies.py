@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -54,3 +55,46 @@ async def test_observing_owes_nothing(postgres: EmbeddedPostgres, shop: str, tmp
     ):
         found = await connection.execute("SELECT name FROM products LIMIT 1")
         assert len(await found.fetchall()) == 1
+
+
+async def test_an_old_transaction_does_nothing_more(
+    postgres: EmbeddedPostgres, shop: str, tmp_path: Path
+) -> None:
+    write(
+        tmp_path,
+        "  - {name: inside, deny: read, when: {in_transaction: true, relations: products}, why: outside}\n"
+        "  - {name: old, deny: read, when: {transaction_over: 7d, relations: orders}, why: too old}\n",
+    )
+    async with (
+        open_house(postgres, shop, tmp_path) as house,
+        await psycopg.AsyncConnection.connect(house.dsn(), autocommit=True) as connection,
+    ):
+        for _ in range(2):  # the second time it is known
+            await connection.execute("SELECT name FROM products")
+            await connection.execute("BEGIN")
+            await connection.execute("SELECT id FROM orders")
+            with pytest.raises(psycopg.errors.InsufficientPrivilege) as caught:
+                await connection.execute("SELECT name FROM products")
+            assert "denied by rule `inside`" in str(caught.value)
+            await connection.execute("ROLLBACK")
+        async with connection.pipeline():
+            # nobody has heard yet what became of the BEGIN
+            await connection.execute("BEGIN")
+            cursor = await connection.execute("SELECT name FROM products")
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                await cursor.fetchone()
+
+
+async def test_what_an_agent_has_never_run_waits_once(
+    postgres: EmbeddedPostgres, shop: str, tmp_path: Path
+) -> None:
+    write(tmp_path, "  - {name: new, hold: read, when: {first_use: true, relations: products}, why: look}\n")
+    async with (
+        open_house(postgres, shop, tmp_path) as house,
+        await psycopg.AsyncConnection.connect(house.dsn(), autocommit=True) as connection,
+    ):
+        asked = asyncio.create_task(connection.execute("SELECT name FROM products WHERE id = 1"))
+        await house.decide(approve=True, person="dba@example.com")
+        await asked
+        await connection.execute("SELECT name FROM products WHERE id = 2")
+        assert [r["verdict"] for r in await house.records("judgement")] == ["hold", "allow"]
