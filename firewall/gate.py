@@ -229,7 +229,7 @@ class Gate:
             return None
         self._cache.move_to_end(key)
         judgement = known[0]
-        return self._rejudged(judgement, self._at(moment)) if judgement.verdict.facts else judgement
+        return self._rejudged(judgement, self.at(moment)) if judgement.verdict.facts else judgement
 
     def stands(self, judgement: Judgement) -> bool:
         """Neither policy nor catalog nor labels have changed since it was made."""
@@ -250,7 +250,7 @@ class Gate:
         effects = self._labelled(judgement.analysis, in_doubt=judgement.in_doubt)
         if effects == judgement.effects:
             return now
-        moment = self._at(UNKNOWN)
+        moment = self.at(UNKNOWN)
         return replace(
             now, effects=effects, verdict=self._policy.evaluate(judgement.subject, effects, moment)
         )
@@ -266,13 +266,14 @@ class Gate:
             return renewed
         if Fact.FIRST_USE in looked_at:
             moment = replace(moment, first_use=await self._first_use(renewed))
-        return self._rejudged(renewed, self._at(moment))
+        return self._rejudged(renewed, self.at(moment))
 
     def _rejudged(self, judgement: Judgement, moment: Moment) -> Judgement:
         verdict = self._policy.evaluate(judgement.subject, judgement.effects, moment)
         return judgement if verdict == judgement.verdict else replace(judgement, verdict=verdict)
 
-    def _at(self, moment: Moment) -> Moment:
+    def at(self, moment: Moment = UNKNOWN) -> Moment:
+        """The moment with the clock and the catalog's estimates."""
         return replace(moment, now=clock.now(), rows=self._rows)
 
     async def _first_use(self, judgement: Judgement) -> bool | None:
@@ -384,7 +385,7 @@ class Gate:
             subject=subject,
             analysis=analysis,
             effects=effects,
-            verdict=self._policy.evaluate(subject, effects, self._at(moment)),
+            verdict=self._policy.evaluate(subject, effects, self.at(moment)),
             catalog=self.snapshot.version,
             role=facts.role,
             search_path=facts.search_path,

@@ -8,7 +8,7 @@ from firewall.errors import CatalogError, FirewallError, StoreError
 
 MEANINGS = {
     0: "done",
-    1: "the answer is no: log not sound, policy has problems, vote refused",
+    1: "the answer is no: log not sound, policy has problems, cases fail, policies differ, vote refused",
     2: "the command line, the settings, a policy or a key file is wrong",
     3: "the store or the database cannot be used",
     4: "there is no such agent, person, hold, statement or database",

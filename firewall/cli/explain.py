@@ -19,16 +19,18 @@ from firewall.cli import catalogs, explained, house
 from firewall.cli.command import command
 from firewall.cli.exits import Usage
 from firewall.cli.explain_lines import Line, answered
+from firewall.cli.policy import app as policy_app
 from firewall.errors import StoreError
+from firewall.policy.trace import trace
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from firewall.catalog import Snapshot
     from firewall.catalog.labels import Mark
     from firewall.cli.terminal import Terminal
     from firewall.gate import Gate, Judgement
-    from firewall.policy import Policy, Subject
+    from firewall.policy import Moment, Policy, Subject
 
 app = typer.Typer()
 
@@ -54,6 +56,7 @@ PolicyFile = Annotated[
     Path | None,
     typer.Option("--policy", metavar="FILE", help="another policy than the database's", show_default=False),
 ]
+Quiet = Annotated[bool, typer.Option("--matching", help="leave out the rules that do not match")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,32 +91,74 @@ async def explain(  # noqa: PLR0913, PLR0917 — one option for each thing that 
     judged together, as Postgres would run them together. With --json: one line for each text; a line of stdin
     that is wrong is answered with what is wrong about it.
     """
-    bench = await _bench(terminal, catalog, name, rules)
+    bench = await bench_of(terminal, catalog, name, rules)
+
+    def say(judgement: Judgement, moment: Moment) -> None:
+        if terminal.as_json:
+            terminal.document(explained.public(judgement))
+        else:
+            explained.tell(terminal, judgement, moment)
+
+    await _answer(terminal, bench, text, lambda line: _subject(bench, line.agent or agent, owner, team), say)
+
+
+@command(policy_app, "explain")
+async def explain_rules(  # noqa: PLR0913, PLR0917 — as above
+    terminal: Terminal,
+    text: Sql = None,
+    agent: Agent = "agent",
+    owner: Owner = None,
+    team: Team = None,
+    catalog: catalogs.CatalogFile = None,
+    name: catalogs.DatabaseName = None,
+    rules: PolicyFile = None,
+    quiet: Quiet = False,  # noqa: FBT002 — typer's way
+) -> None:
+    """Say of every rule why it speaks on a statement, or what of it is not true. Nothing is run.
+
+    The same as `firewall explain`, and all rules. What only a session knows (its transaction, what the agent
+    has run before, what is left of budgets) is not known here.
+    """
+    bench = await bench_of(terminal, catalog, name, rules)
+
+    def say(judgement: Judgement, moment: Moment) -> None:
+        words = trace(bench.rules, judgement.subject, judgement.effects, moment)
+        if terminal.as_json:
+            terminal.document(explained.public_with_rules(judgement, moment, words))
+        else:
+            explained.tell(terminal, judgement, moment)
+            explained.tell_rules(terminal, words, quiet=quiet)
+
+    await _answer(terminal, bench, text, lambda line: _subject(bench, line.agent or agent, owner, team), say)
+
+
+async def _answer(
+    terminal: Terminal,
+    bench: Bench,
+    text: str | None,
+    whose: Callable[[Line], Subject],
+    say: Callable[[Judgement, Moment], None],
+) -> None:
+    """Say something of the text, or of each line of stdin."""
     workers = len(os.sched_getaffinity(0)) if text == LINES else 1
-    async with _gate(bench, workers) as gate:
+    async with gate_of(bench, workers) as gate:
 
         async def judge(line: Line) -> Judgement:
-            return await _judge(gate, bench, _subject(bench, line.agent or agent, owner, team), line)
+            return await _judge(gate, bench, whose(line), line)
 
         if text != LINES:
-            _say(terminal, await judge(Line(sql=_text(text))))
+            say(await judge(Line(sql=_text(text))), gate.at())
             return
         async for answer in answered(_stdin(), judge):
-            if isinstance(answer, Usage) and not terminal.as_json:
+            if not isinstance(answer, Usage):
+                say(answer, gate.at())
+            elif terminal.as_json:
+                terminal.document({"error": answer.message, "hint": answer.hint})
+            else:
                 raise answer
-            _say(terminal, answer)
 
 
-def _say(terminal: Terminal, answer: Judgement | Usage) -> None:
-    if isinstance(answer, Usage):
-        terminal.document({"error": answer.message, "hint": answer.hint})
-    elif terminal.as_json:
-        terminal.document(explained.public(answer))
-    else:
-        explained.tell(terminal, answer)
-
-
-async def _bench(terminal: Terminal, catalog: Path | None, name: str | None, rules: Path | None) -> Bench:
+async def bench_of(terminal: Terminal, catalog: Path | None, name: str | None, rules: Path | None) -> Bench:
     if catalog and rules and not name:
         snapshot = catalogs.load(catalog)
         return Bench(snapshot.database, "production", policy.load(rules), snapshot, {})
@@ -131,7 +176,7 @@ async def _bench(terminal: Terminal, catalog: Path | None, name: str | None, rul
 
 
 @asynccontextmanager
-async def _gate(bench: Bench, workers: int) -> AsyncIterator[Gate]:
+async def gate_of(bench: Bench, workers: int = 1) -> AsyncIterator[Gate]:
     from firewall.gate import Gate  # noqa: PLC0415 — the parsers; not every command has to wait for them
     from firewall.labelling import Remembered  # noqa: PLC0415 — as below
     from firewall.workers import Analysts  # noqa: PLC0415 — as above

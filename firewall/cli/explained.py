@@ -8,18 +8,22 @@ from rich.text import Text
 from rich.tree import Tree
 
 from firewall.channels import visible
+from firewall.policy import risk
 from firewall.sql import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from firewall.cli.terminal import Terminal
     from firewall.gate import Judgement
-    from firewall.policy import Reason
+    from firewall.policy import Moment, Reason
+    from firewall.policy.trace import Word
     from firewall.sql import Analysis, Effect, Output
 
 # of these the columns are those that can reach the client; of others, those that are written
 _OUTWARD = frozenset({Kind.READ, Kind.COPY_OUT, Kind.UNKNOWN})
+# the arithmetic of more effects than this tells nobody anything
+MAX_SUMS = 8
 _COLOURS = {"allow": "green", "hold": "yellow", "deny": "red"}
 
 
@@ -45,7 +49,56 @@ def public(judgement: Judgement) -> dict[str, Any]:
     }
 
 
-def tell(terminal: Terminal, judgement: Judgement) -> None:
+def public_with_rules(judgement: Judgement, moment: Moment, words: Sequence[Word]) -> dict[str, Any]:
+    """`public`, the arithmetic of the risk, what is owed, and every rule on every effect."""
+    verdict = judgement.verdict
+    return {
+        **public(judgement),
+        "arithmetic": [
+            {"effect": each.effect, "points": each.points, "terms": [list(term) for term in each.terms]}
+            for each in risk.shown(judgement.effects, moment)
+        ],
+        "obligations": str(verdict.obligations),
+        "budgets": list(verdict.budgets),
+        "depends_on": sorted(verdict.facts),
+        "rules": [
+            {
+                "rule": word.rule,
+                "action": word.action.value,
+                "effect": word.effect,
+                "matches": word.matches,
+                "partly": word.partly,
+                "missed": list(word.missed),
+            }
+            for word in words
+        ],
+    }
+
+
+def tell_rules(terminal: Terminal, words: Sequence[Word], *, quiet: bool) -> None:
+    """Every rule with the effects on which it speaks, or with what of it is true of none."""
+    tree = Tree(Text("rule by rule", style="bold"), guide_style="dim")
+    by_rule: dict[str, list[Word]] = {}
+    for word in words:
+        by_rule.setdefault(word.rule, []).append(word)
+    for rule, said in by_rule.items():
+        matching = [word for word in said if word.matches]
+        if quiet and not matching:
+            continue
+        action = said[0].action.value
+        head = Text(f"{action:<5}", style=_COLOURS[action] if matching else "dim")
+        branch = tree.add(head.append(f" {visible.line(rule)}", style="default" if matching else "dim"))
+        for word in matching:
+            branch.add(Text(visible.line(f"matches {word.effect}{' in part' if word.partly else ''}")))
+        if not matching:
+            # what is missing everywhere tells more than what is missing somewhere
+            everywhere = [m for m in said[0].missed if all(m in word.missed for word in said)]
+            missed = everywhere or list(dict.fromkeys(m for word in said for m in word.missed))
+            branch.add(Text(visible.line(f"does not match: {', '.join(missed)}"), style="dim"))
+    terminal.out.print(tree, soft_wrap=False)
+
+
+def tell(terminal: Terminal, judgement: Judgement, moment: Moment) -> None:
     """For people."""
     verdict = judgement.verdict
     colour = _COLOURS[verdict.action.value]
@@ -66,6 +119,19 @@ def tell(terminal: Terminal, judgement: Judgement) -> None:
         needed = verdict.requirement
         groups = ", ".join(needed.groups) or "nobody: the policy names no group"
         tree.add(Text(f"to be decided by {needed.quorum} of {groups}, within {needed.expires:g} s"))
+    if verdict.obligations:
+        tree.add(Text(visible.line(f"under obligations: {verdict.obligations}")))
+    if verdict.budgets:
+        tree.add(Text(visible.line(f"its rows count against {', '.join(verdict.budgets)}")))
+    sums = risk.shown(judgement.effects, moment)
+    lines = [str(each) for each in sums[:MAX_SUMS] if each.points]
+    if risk.tier(judgement.effects, (), moment) is not verdict.risk:
+        lines.append(f"a rule that matches says at least {verdict.risk}")
+    _branch(tree, "risk", (Text(visible.line(line)) for line in lines))
+    if verdict.facts:
+        tree.add(
+            Text(f"at another moment it may be another: {', '.join(sorted(verdict.facts))}", style="dim")
+        )
     terminal.out.print(tree, soft_wrap=False)
 
 

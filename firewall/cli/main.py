@@ -26,6 +26,8 @@ from firewall.cli import (
     logs,
     people,
     policy,
+    policy_diff,  # noqa: F401 — a command of the group `policy`, as is the next
+    policy_replay,  # noqa: F401 — as above
     serve,
 )
 from firewall.cli.command import MARKUP, Common, Config, Json

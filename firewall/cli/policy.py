@@ -36,9 +36,10 @@ CasesFile = Annotated[
     Path | None,
     typer.Option("--cases", metavar="FILE", help="default: NAME.cases.yaml beside it", show_default=False),
 ]
-Complete = Annotated[
-    bool, typer.Option("--complete", help="a rule that no case hits, or none misses, is a failure")
+Partial = Annotated[
+    bool, typer.Option("--partial", help="a rule that no case hits, or none misses, is no failure")
 ]
+Report = Annotated[bool, typer.Option("--coverage", help="show how many cases hit and miss each rule")]
 
 
 @command(app, "check")
@@ -53,7 +54,7 @@ async def check(
     if name:
         snapshot = await catalogs.read(*catalogs.database(terminal, name))
     paths = files or _of_settings(terminal, name)
-    wrong = {path: _problems(_there(path), snapshot) for path in paths}
+    wrong = {path: _problems(there(path), snapshot) for path in paths}
     if terminal.as_json:
         terminal.records(map(_public, (problem for found in wrong.values() for problem in found)))
     for path, found in wrong.items():
@@ -75,25 +76,27 @@ def try_cases(
     terminal: Terminal,
     file: File = None,
     given: CasesFile = None,
-    complete: Complete = False,  # noqa: FBT002 — typer's way
+    partial: Partial = False,  # noqa: FBT002 — typer's way
+    report: Report = False,  # noqa: FBT002 — typer's way
 ) -> Exit:
-    """Judge a policy's cases, and say which rules they leave untried."""
+    """Judge a policy's cases. Every rule must be hit by one of them, and missed by one."""
     paths = [file] if file else _of_settings(terminal, None)
     if given and len(paths) > 1:
         raise Usage("which policy do these cases belong to?", hint="name it before --cases")
     passed = [
-        _run(terminal, _there(path), given or path.with_suffix(".cases.yaml"), complete=complete)
+        _run(terminal, there(path), given or path.with_suffix(".cases.yaml"), partial=partial, report=report)
         for path in paths
     ]
     return Exit.DONE if all(passed) else Exit.NO
 
 
-def _run(terminal: Terminal, path: Path, beside: Path, *, complete: bool) -> bool:
+def _run(terminal: Terminal, path: Path, beside: Path, *, partial: bool, report: bool) -> bool:
     rules = policy.load(path)
     results = cases.run(rules, cases.load(beside))
     failed = [result for result in results if result.differences]
     covered = cases.coverage(rules, results)
     whole = not (covered.never_hit or covered.never_missed)
+    hits = list(covered.hits.items())
     if terminal.as_json:
         terminal.document(
             {
@@ -102,8 +105,12 @@ def _run(terminal: Terminal, path: Path, beside: Path, *, complete: bool) -> boo
                 "failed": [{"case": r.case.name, "differences": list(r.differences)} for r in failed],
                 "never_hit": list(covered.never_hit),
                 "never_missed": list(covered.never_missed),
+                "coverage": [{"rule": name, "hit": hit, "missed": len(results) - hit} for name, hit in hits],
             }
         )
+    elif report:
+        lines = [[name, str(hit), str(len(results) - hit)] for name, hit in hits]
+        terminal.table(["rule", "hit", "missed"], lines)
     for result in failed:
         terminal.say(f"{beside}: {result.case.name}", style="red")
         for difference in result.differences:
@@ -114,7 +121,7 @@ def _run(terminal: Terminal, path: Path, beside: Path, *, complete: bool) -> boo
         terminal.say(f"{path}: every case hits the rule `{rule}`", style="yellow")
     told = f"{len(results) - len(failed)} of {len(results)} cases are as expected"
     terminal.say(f"{path}: {told}", style="red" if failed else "green")
-    return not failed and (whole or not complete)
+    return not failed and (whole or partial)
 
 
 def _problems(path: Path, snapshot: Snapshot | None) -> Sequence[Problem]:
@@ -131,7 +138,8 @@ def _of_settings(terminal: Terminal, name: str | None) -> list[Path]:
     return sorted({database.policy for database in terminal.settings.databases.values()})
 
 
-def _there(path: Path) -> Path:
+def there(path: Path) -> Path:
+    """The path, if it is a file's. Raises Usage."""
     # a name that is too long is an error to the system, and no file either
     with suppress(OSError):
         if path.is_file():

@@ -14,7 +14,7 @@ does not say of its moment is not known, except that no budget is used up.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -28,7 +28,7 @@ from firewall.policy.verdict import Action, Risk, Subject
 from firewall.sql.analysis import Effect, Kind, ObjectType
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from firewall.policy.compile import Policy
@@ -129,10 +129,14 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Rules by name that no case made speak, and rules that spoke in every case."""
+    """Rules and budgets by name that no case made speak, and those that spoke in every case.
+
+    hits: how many cases made each of them speak.
+    """
 
     never_hit: tuple[str, ...]
     never_missed: tuple[str, ...]
+    hits: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
 def load(path: Path) -> tuple[Case, ...]:
@@ -152,9 +156,12 @@ def coverage(policy: Policy, results: Sequence[Result]) -> Coverage:
     """Which rules the cases leave untried, one way or the other."""
     spoke = [{reason.rule for reason in result.verdict.reasons} for result in results]
     names = [rule.name for rule in policy.document.rules]
+    names += [budget.name for budget in policy.document.budgets]
+    hits = {name: sum(name in rules for rules in spoke) for name in names}
     return Coverage(
-        never_hit=tuple(name for name in names if not any(name in rules for rules in spoke)),
-        never_missed=tuple(name for name in names if all(name in rules for rules in spoke)),
+        never_hit=tuple(name for name, hit in hits.items() if not hit),
+        never_missed=tuple(name for name, hit in hits.items() if hit == len(results)),
+        hits=hits,
     )
 
 

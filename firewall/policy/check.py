@@ -12,7 +12,7 @@ from firewall.errors import Problem
 from firewall.policy import glob
 from firewall.policy.compile import kinds, requirement
 from firewall.policy.include import dotted
-from firewall.policy.rule import SUBJECT_FIELDS, Columns, Objects
+from firewall.policy.rule import PART_KEYS, Columns, Objects
 from firewall.policy.source import shown
 from firewall.policy.verdict import Action
 from firewall.sql.analysis import Kind
@@ -22,16 +22,28 @@ if TYPE_CHECKING:
 
     from firewall.catalog.snapshot import Snapshot
     from firewall.policy.compile import Policy
-    from firewall.policy.document import Approval, Rule
+    from firewall.policy.document import Approval, Budget, Rule
     from firewall.policy.fields import FieldPath
 
 Finding = tuple["FieldPath", str]
 
 # kinds that can be without a WHERE, and kinds that can be on a setting
 FILTERED: Final = frozenset({Kind.UPDATE, Kind.DELETE, Kind.UNKNOWN})
+# kinds that change rows, that can do nothing but write, and that can return rows
+CHANGING: Final = frozenset(
+    {Kind.INSERT, Kind.UPDATE, Kind.DELETE, Kind.COPY_IN, Kind.EXECUTE, Kind.CODE, Kind.UNKNOWN}
+)
+WRITING: Final = frozenset(
+    {
+        *(Kind.INSERT, Kind.UPDATE, Kind.DELETE, Kind.COPY_IN, Kind.TRUNCATE, Kind.CREATE, Kind.ALTER),
+        *(Kind.DROP, Kind.ROLE, Kind.PRIVILEGE),
+    }
+)
+RETURNING: Final = frozenset({Kind.READ, Kind.COPY_OUT, Kind.EXECUTE, Kind.CODE, Kind.UNKNOWN})
 ON_SETTINGS: Final = frozenset({Kind.SETTING, Kind.UNKNOWN})
 # matchers that each want another sort of object, so that no effect has two of them
 EXCLUSIVE: Final = (("relations", "columns", "labels", "tested_labels"), ("functions",), ("settings",))
+ABOUT_OBJECTS: Final = {"relations", "functions", "settings", "objects", *PART_KEYS}
 STRICTER: Final = {
     Action.ALLOW: (Action.HOLD, Action.DENY),
     Action.HOLD: (Action.DENY,),
@@ -46,6 +58,8 @@ def check(policy: Policy, snapshot: Snapshot | None = None) -> tuple[Problem, ..
         *_matchless(policy),
         *_overridden(policy),
         *_labels(policy),
+        *_owed(policy),
+        *_unused(policy),
         *(_absent(policy, snapshot) if snapshot else ()),
     ]
     source = policy.source
@@ -60,13 +74,17 @@ def _approval(policy: Policy) -> Iterator[Finding]:
     if document.default == "hold":
         path: FieldPath = ("approval",) if shared != type(shared)() else ("default",)
         yield from _decidable(policy, path, None, shared)
+    for number, budget in enumerate(document.budgets):
+        yield from _decidable(policy, ("budgets", number, "name"), budget, shared)
     for number, rule in enumerate(document.rules):
         if rule.action is Action.HOLD:
             own: FieldPath = ("rules", number, "approval") if rule.approval else ("rules", number, "hold")
             yield from _decidable(policy, own, rule, shared)
 
 
-def _decidable(policy: Policy, path: FieldPath, rule: Rule | None, shared: Approval) -> Iterator[Finding]:
+def _decidable(
+    policy: Policy, path: FieldPath, rule: Rule | Budget | None, shared: Approval
+) -> Iterator[Finding]:
     needed = requirement(rule.approval if rule else None, shared)
     if not needed.groups:
         yield path, "nobody can decide this hold; write `approval: {groups: […]}` here or at the top level"
@@ -81,8 +99,9 @@ def _decidable(policy: Policy, path: FieldPath, rule: Rule | None, shared: Appro
     if 0 < len(members) < needed.quorum:
         yield path, f"{needed.quorum} people must approve, and its groups have only {len(members)}"
     owners = rule.when.owners if rule and rule.when else None
-    for owner in owners or ():
-        if owner in members and len(members - {owner}) < needed.quorum:
+    meant = glob.text_regex(owners) if owners and owners != (glob.ANY,) else None
+    for owner in sorted(members):
+        if meant and meant.fullmatch(owner) and len(members - {owner}) < needed.quorum:
             yield path, f"`{owner}` owns these agents, and without them nobody is left who can approve"
 
 
@@ -108,7 +127,7 @@ def _matchless(policy: Policy) -> Iterator[Finding]:
                 (*here, "settings"),
                 "only the effect `setting` is on settings, and the rule does not name it",
             )
-        about_objects = written - {key for key, _ in SUBJECT_FIELDS}
+        about_objects = written & ABOUT_OBJECTS
         if rule.action is Action.ALLOW and about == {Kind.UNKNOWN} and about_objects:
             found = min(about_objects)
             yield (*here, found), f"nothing is known of an `unknown` effect, so `{found}` never allows one"
@@ -117,10 +136,17 @@ def _matchless(policy: Policy) -> Iterator[Finding]:
 def _overridden(policy: Policy) -> Iterator[Finding]:
     """Rules that a stricter one always outdoes, because it is about all of their effects and everyone."""
     rules = policy.document.rules
-    always = [(rule, kinds(rule.effects, rule.action), dict(rule.when or ())) for rule in rules]
+    always = [
+        (rule, kinds(rule.effects, rule.action), {**dict(rule.when or ()), "if": rule.condition})
+        for rule in rules
+    ]
     for number, (rule, about, when) in enumerate(always):
         for other, others, wider in always:
-            narrower = all(value is None or when.get(key) == value for key, value in wider.items())
+            narrower = all(_within(when.get(key), value) for key, value in wider.items())
+            # what is held all the same may owe more, or be worse, by this rule
+            more = other.action is Action.HOLD and (rule.obligations or rule.risk)
+            if more:
+                continue
             if other.action in STRICTER[rule.action] and about <= others and narrower:
                 yield (
                     ("rules", number),
@@ -129,26 +155,61 @@ def _overridden(policy: Policy) -> Iterator[Finding]:
                 break
 
 
+def _within(mine: object, wider: object) -> bool:
+    """Is whatever this matcher says said by the wider one too?"""
+    if wider is None or mine == wider:
+        return True
+    return isinstance(mine, tuple) and isinstance(wider, tuple) and set(mine) <= set(wider)
+
+
 def _says(action: Action) -> str:
     return {Action.ALLOW: "allows", Action.HOLD: "holds", Action.DENY: "denies"}[action]
 
 
 def _labels(policy: Policy) -> Iterator[Finding]:
     """Labels in rules that stand on no column."""
-    known = list(policy.document.labels)
+    for number, budget in enumerate(policy.document.budgets):
+        for position, pattern in enumerate(budget.labels):
+            yield from _known_label(policy, pattern, ("budgets", number, "labels", position))
     for number, rule in enumerate(policy.document.rules):
         for key in ("labels", "tested_labels"):
             patterns: tuple[str, ...] = getattr(rule.when, key, None) or ()
             for position, pattern in enumerate(patterns):
-                regex = glob.label_regex(("*",) if pattern == glob.ANY else (pattern,))
-                if any(map(regex.fullmatch, known)):
-                    continue
-                near = get_close_matches(pattern, [*known, *{k.split(".")[0] for k in known}], n=1)
-                meant = f"did you mean `{near[0]}`?" if near else "define it under `labels`"
-                yield (
-                    ("rules", number, "when", key, position),
-                    f"no label is called `{shown(pattern)}`; {meant}",
-                )
+                yield from _known_label(policy, pattern, ("rules", number, "when", key, position))
+
+
+def _owed(policy: Policy) -> Iterator[Finding]:
+    """Obligations that nothing of their rule can owe, and masks of labels that nobody has."""
+    for number, rule in enumerate(policy.document.rules):
+        owed, about = rule.obligations, kinds(rule.effects, rule.action)
+        if owed is None:
+            continue
+        here: FieldPath = ("rules", number, "obligations")
+        if owed.max_affected_rows is not None and not about & CHANGING:
+            yield (*here, "max_affected_rows"), "the rule names no effect that changes rows"
+        if owed.read_only and about <= WRITING:
+            yield (*here, "read_only"), "everything that the rule names writes, and Postgres would refuse it"
+        if owed.max_rows is not None and not about & RETURNING:
+            yield (*here, "max_rows"), "the rule names no effect that returns rows"
+        for label in owed.mask or ():
+            yield from _known_label(policy, label, (*here, "mask", label))
+
+
+def _unused(policy: Policy) -> Iterator[Finding]:
+    """Selectors that no rule and no budget names."""
+    used = {name for rule in policy.document.rules if rule.when for name in rule.when.selectors or ()}
+    for name in sorted(policy.document.selectors.keys() - used):
+        yield ("selectors", name), f"no rule names the selector `{name}`; remove it, or name it in a rule"
+
+
+def _known_label(policy: Policy, pattern: str, path: FieldPath) -> Iterator[Finding]:
+    known = list(policy.document.labels)
+    regex = glob.label_regex(("*",) if pattern == glob.ANY else (pattern,))
+    if any(map(regex.fullmatch, known)):
+        return
+    near = get_close_matches(pattern, [*known, *{k.split(".")[0] for k in known}], n=1)
+    meant = f"did you mean `{near[0]}`?" if near else "define it under `labels`"
+    yield path, f"no label is called `{shown(pattern)}`; {meant}"
 
 
 def _absent(policy: Policy, snapshot: Snapshot) -> Iterator[Finding]:

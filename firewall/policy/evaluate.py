@@ -11,7 +11,7 @@ nothing that could not be worked out again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from firewall.policy import moment as moments
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from firewall.policy.rule import Cover, Matched, Rule, Selector
     from firewall.policy.verdict import Subject
     from firewall.sql.analysis import Effect, ObjectType
+
+    Candidates = tuple[tuple[Rule, ...], frozenset[Fact]]
 
 # entries of each memory; an entry is a key of a few words and a tuple of references
 MAX_REMEMBERED: Final = 8_192
@@ -64,6 +66,15 @@ class Budget:
         return effect.kind in OUTWARD and any(map(self.labels.fullmatch, effect.labels))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _About:
+    """What concerns one subject: rules by kind, budgets, and what is remembered of objects."""
+
+    kinds: dict[Kind, tuple[Rule, ...]]
+    budgets: tuple[Budget, ...]
+    objects: dict[tuple[Kind, ObjectType, str], Candidates] = field(default_factory=dict)
+
+
 class Judge:
     """Rules in their canonical order (most specific first, then by name), and what they say together."""
 
@@ -83,8 +94,9 @@ class Judge:
         self._revision = revision
         self._enforced = enforced
         self._budgets = tuple(sorted(budgets, key=lambda budget: budget.name))
-        self._of_subject: dict[Subject, dict[Kind, tuple[Rule, ...]]] = {}
-        self._of_object: dict[tuple[Subject, Kind, ObjectType, str], tuple[Rule, ...]] = {}
+        self._of_subject: dict[Subject, _About] = {}
+        # of all subjects together
+        self._remembered = 0
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -117,6 +129,7 @@ class Judge:
                 "nothing", Action.ALLOW, "nothing", "the statement touches no data and no settings"
             )
             return Verdict(Action.ALLOW, Risk.LOW, (reason,), self._revision, enforced=self._enforced)
+        about = self._about(subject)
         action = Action.ALLOW
         risk = risks.tier(effects, (), moment)
         facts = NO_FACTS
@@ -125,12 +138,13 @@ class Judge:
         matched: dict[Rule, None] = {}
         by_default = False
         for effect in dict.fromkeys(effects):
-            candidates = self._candidates(subject, effect)
-            facts = facts.union(*(rule.facts for rule in candidates if rule.facts))
+            candidates, looked_at = self._candidates(about, effect)
+            facts |= looked_at
             matching = [
                 (rule, cover)
                 for rule in candidates
-                if (cover := rule.cover(effect)) is not None and _applies(rule, subject, effect, moment, risk)
+                if (cover := rule.cover(effect)) is not None
+                and (not rule.momentary or _applies(rule, subject, effect, moment, risk))
             ]
             mine, rules, uncovered = self._judge(effect, matching)
             text = str(effect)
@@ -146,7 +160,7 @@ class Judge:
                 )
             if SEVERITY[mine] > SEVERITY[action]:
                 action = mine
-        budgets = [b for b in self._budgets if b.who.fits(subject) and any(map(b.concerns, effects))]
+        budgets = [budget for budget in about.budgets if any(map(budget.concerns, effects))]
         spent = [b for b in budgets if moment.spent.get(b.name, b.rows) >= b.rows]
         if spent:
             action = max(action, Action.HOLD, key=SEVERITY.__getitem__)
@@ -154,10 +168,11 @@ class Judge:
         needed = [budget.requirement for budget in spent]
         owed = obligations.NONE
         if action is not Action.DENY:
-            owed = obligations.together(rule.obligations for rule in matched)
+            owing = [rule.obligations for rule in matched if rule.obligations is not obligations.NONE]
+            owed = obligations.together(owing) if owing else obligations.NONE
         return Verdict(
             action,
-            max((risk, *(rule.risk for rule in matched if rule.risk)), key=risks.ORDER.__getitem__),
+            risks.at_least(risk, (rule.risk for rule in matched if rule.risk)),
             tuple(reasons),
             self._revision,
             requirement=self._requirement(matched, needed, by_default=by_default)
@@ -173,39 +188,50 @@ class Judge:
         self, effect: Effect, matching: list[tuple[Rule, Cover]]
     ) -> tuple[Action, list[tuple[Rule, Cover]], bool]:
         """One effect's action, the rules that match it, and whether a part of it is left to the default."""
-        # INVARIANT: 4. a matching deny beats everything
-        if any(rule.action is Action.DENY for rule, _ in matching):
-            return Action.DENY, matching, False
-        held = any(rule.action is Action.HOLD for rule, _ in matching)
-        action = Action.HOLD if held else Action.ALLOW
+        action = Action.ALLOW
+        for rule, _ in matching:
+            # INVARIANT: 4. a matching deny beats everything
+            if rule.action is Action.DENY:
+                return Action.DENY, matching, False
+            if rule.action is Action.HOLD:
+                action = Action.HOLD
         # INVARIANT: 4. nothing covers by default
         if covered(effect, [cover for _, cover in matching]):
             return action, matching, False
         return max(action, self._default, key=SEVERITY.__getitem__), matching, True
 
-    def _candidates(self, subject: Subject, effect: Effect) -> tuple[Rule, ...]:
-        """The rules about this subject, kind and object."""
-        key = (subject, effect.kind, effect.type, effect.object)
-        known = self._of_object.get(key)
+    def _candidates(self, about: _About, effect: Effect) -> Candidates:
+        """The rules about this kind and object, and what of the moment they look at."""
+        key = (effect.kind, effect.type, effect.object)
+        known = about.objects.get(key)
         if known is not None:
             return known
-        found = tuple(rule for rule in self._about(subject)[effect.kind] if rule.may_touch(effect))
-        if len(self._of_object) >= MAX_REMEMBERED:
-            self._of_object.clear()
+        rules = tuple(rule for rule in about.kinds[effect.kind] if rule.may_touch(effect))
+        found = (rules, NO_FACTS.union(*(rule.facts for rule in rules)))
+        if self._remembered >= MAX_REMEMBERED:
+            self._forget()
         if len(effect.object) <= MAX_NAME:
-            self._of_object[key] = found
+            about.objects[key] = found
+            self._remembered += 1
         return found
 
-    def _about(self, subject: Subject) -> dict[Kind, tuple[Rule, ...]]:
+    def _about(self, subject: Subject) -> _About:
         known = self._of_subject.get(subject)
         if known is not None:
             return known
         rules = [rule for rule in self._rules if rule.concerns(subject)]
-        found = {kind: tuple(rule for rule in rules if kind in rule.kinds) for kind in Kind}
+        found = _About(
+            {kind: tuple(rule for rule in rules if kind in rule.kinds) for kind in Kind},
+            tuple(budget for budget in self._budgets if budget.who.fits(subject)),
+        )
         if len(self._of_subject) >= MAX_REMEMBERED:
-            self._of_subject.clear()
+            self._forget()
         self._of_subject[subject] = found
         return found
+
+    def _forget(self) -> None:
+        self._of_subject.clear()
+        self._remembered = 0
 
     def _requirement(
         self, matched: dict[Rule, None], needed: list[Requirement], *, by_default: bool
@@ -223,6 +249,8 @@ def together(needed: Sequence[Requirement]) -> Requirement:
     Where no group may, the groups are joined and their quorums added up, so that no single person decides
     what two teams were to decide. A hold that nobody may approve stays one.
     """
+    if len(needed) == 1:
+        return Requirement(tuple(sorted(needed[0].groups)), needed[0].quorum, needed[0].expires)
     sets = [frozenset(each.groups) for each in needed]
     common = frozenset.intersection(*sets)
     quorum = max(each.quorum for each in needed)

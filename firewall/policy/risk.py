@@ -119,12 +119,23 @@ def shown(effects: Sequence[Effect], moment: Moment = moments.UNKNOWN) -> tuple[
 
 def tier(effects: Sequence[Effect], floors: Iterable[Risk] = (), moment: Moment = moments.UNKNOWN) -> Risk:
     """The tier of a whole statement; `floors` are what matching rules say it is at least."""
-    worst = max((points(effect, moment) for effect in effects), default=0)
-    kinds = {effect.kind for effect in effects}
-    if Kind.UNKNOWN in kinds and kinds - HARMLESS - {Kind.UNKNOWN}:
-        beside = (points(effect, moment) for effect in effects if effect.kind is Kind.UNKNOWN)
-        worst = max(worst, max(beside) + UNKNOWN_WRITE)
-    return max((of_points(worst), *floors), key=ORDER.__getitem__)
+    worst, beside, writes = 0, 0, False
+    for effect in effects:
+        total = points(effect, moment)
+        worst = max(worst, total)
+        if effect.kind is Kind.UNKNOWN:
+            beside = max(beside, total + UNKNOWN_WRITE)
+        elif effect.kind not in HARMLESS:
+            writes = True
+    return at_least(of_points(max(worst, beside) if writes else worst), floors)
+
+
+def at_least(risk: Risk, floors: Iterable[Risk]) -> Risk:
+    """The highest of them."""
+    for floor in floors:
+        if ORDER[floor] > ORDER[risk]:
+            risk = floor
+    return risk
 
 
 def of_points(total: int) -> Risk:

@@ -172,6 +172,7 @@ class Rule:
         "condition",
         "facts",
         "kinds",
+        "momentary",
         "name",
         "names_tested",
         "obligations",
@@ -228,6 +229,8 @@ class Rule:
         self._risk: tuple[Risk, ...] | None = written.get("risk")
         looked_at = {fact for key, fact in FACT_KEYS.items() if key in written}
         self.facts = frozenset(looked_at.union(condition.facts if condition else ()))
+        # whether `applies` has to be asked at all
+        self.momentary = bool(self.facts) or condition is not None
 
     def concerns(self, subject: Subject) -> bool:
         """Is the rule about this agent, owner, team, database and environment?"""

@@ -19,6 +19,9 @@ class Action(StrEnum):
     HOLD = "hold"
     DENY = "deny"
 
+    # Enum's own is a call in Python, and every reason is hashed
+    __hash__ = str.__hash__
+
 
 class Risk(StrEnum):
     """How bad it would be, for people to sort by."""
@@ -27,6 +30,8 @@ class Risk(StrEnum):
     MEDIUM = "medium"
     HIGH = "high"
     CRITICAL = "critical"
+
+    __hash__ = str.__hash__  # as above
 
 
 @dataclass(frozen=True, slots=True)

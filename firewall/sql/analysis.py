@@ -44,6 +44,9 @@ class Kind(StrEnum):
     SERVER_IO = "server_io"
     UNKNOWN = "unknown"
 
+    # Enum's own is a call in Python, and kinds are looked up several times a verdict
+    __hash__ = str.__hash__
+
 
 class ObjectType(StrEnum):
     """What sort of thing an effect's object is; an object's name is unique within its type."""
@@ -60,6 +63,8 @@ class ObjectType(StrEnum):
     TYPE = "type"
     EXTENSION = "extension"
     STATEMENT = "statement"  # nothing smaller can be named; name is the grammar's node, e.g. `do_stmt`
+
+    __hash__ = str.__hash__  # as above
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,6 +159,10 @@ class Reader:
                 return
             after = (page[-1].origin, page[-1].idx)
 
+    async def size(self) -> int:
+        """How many records there are, in all logs."""
+        return sum((await self._sizes()).values())
+
     async def heads(self) -> list[str]:
         """The newest signed head of every log, as a note."""
         query = select(tables.heads.c.note).order_by(tables.heads.c.origin)

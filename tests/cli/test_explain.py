@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from firewall import audit, clock, ids
 from firewall.catalog import serial
 from firewall.cli.exits import Exit
 
@@ -258,3 +259,82 @@ def test_nowhere_to_write(shop: Prompt) -> None:
     said = shop("catalog", "dump", "-o", "no/such/folder.json")
     assert said.code == Exit.WRONG
     assert "cannot be written" in said.err
+
+
+def test_every_rule_says_why_it_speaks_or_not(shop: Prompt) -> None:
+    offline = ("--catalog", "shop.json", "--policy", POLICY)
+    said = prompt_document(shop, "SELECT email FROM customers", *offline)
+    rules = {word["rule"]: word for word in said["rules"]}
+    assert rules["labelled reads wait"]["matches"]
+    assert rules["unlabelled reads flow"]["missed"] == ["unlabelled"]
+    assert rules["exports wait"]["missed"] == ["hold"]
+    assert said["arithmetic"][0]["points"] == 2
+    assert said["arithmetic"][0]["terms"] == [[0, "read"], [2, "labelled pii.email"]]
+    assert said["depends_on"] == []
+    told = shop("policy", "explain", "SELECT email FROM customers", *offline).out
+    assert "hold  labelled reads wait" in told
+    assert "does not match: unlabelled" in told
+    assert "0 read + 2 labelled pii.email = 2 (medium)" in told
+    brief = shop("policy", "explain", "SELECT email FROM customers", *offline, "--matching").out
+    assert "does not match" not in brief
+
+
+def prompt_document(shop: Prompt, *arguments: str) -> dict[str, Any]:
+    document = shop("policy", "explain", *arguments, "--json").document
+    assert isinstance(document, dict)
+    return document
+
+
+def test_a_raised_tier_says_so(shop: Prompt) -> None:
+    told = shop("explain", "SELECT salary FROM employees", "--catalog", "shop.json", "--policy", POLICY).out
+    assert "= 2 (medium)" in told
+    assert "a rule that matches says at least high" in told
+
+
+def test_the_log_is_judged_anew(shop: Prompt) -> None:
+    texts = ["SELECT email FROM customers", "SELECT name FROM products"]
+    records = [
+        audit.Judgement(
+            id=ids.record_id(),
+            at=clock.stamp(clock.now()),
+            session="s",
+            statement=f"s.{number}",
+            agent="shopper",
+            owner=OWNER,
+            database="shop",
+            environment="production",
+            role="",
+            sql=text,
+            verdict="allow",
+            enforced=True,
+            risk="low",
+            rule="anything",
+            reasons=[],
+            effects=[],
+            relations=[],
+            revision="ab",
+            catalog="c",
+        )
+        for number, text in enumerate(texts)
+    ]
+    shop.in_store(lambda store: store.append(records))
+    said = shop("policy", "replay", "production.yaml", "--catalog", "shop.json")
+    assert said.code == Exit.NO
+    assert "shopper  allow → hold" in said.out
+    assert "was `anything`, would be `labelled reads wait`" in said.out
+    assert "2 judgements, 1 would be others" in said.out
+    *differences, summary = shop(
+        "policy", "replay", "production.yaml", "--catalog", "shop.json", "--json"
+    ).records
+    assert [(one["before"], one["after"], one["sql"]) for one in differences] == [("allow", "hold", texts[0])]
+    assert summary == {
+        "judged": 2,
+        "changed": 1,
+        "same_policy": 0,
+        "changes": {"allow → hold": 1},
+        "rules": {"labelled reads wait": 1},
+    }
+    hidden = shop("policy", "replay", "production.yaml", "--catalog", "shop.json", "--show", "0")
+    assert "and 1 more" in hidden.out
+    later = shop("policy", "replay", "production.yaml", "--catalog", "shop.json", "--since", "2999-01-01")
+    assert later.code == Exit.DONE

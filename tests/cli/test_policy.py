@@ -61,7 +61,7 @@ def test_no_such_file(prompt: Prompt, arguments: tuple[str, ...]) -> None:
 
 
 def test_cases_run(prompt: Prompt) -> None:
-    said = prompt("policy", "test", GOOD, "--complete")
+    said = prompt("policy", "test", GOOD)
     assert said.code == Exit.DONE
     document = prompt("policy", "test", GOOD, "--json").document
     assert document["failed"] == document["never_hit"] == document["never_missed"] == []
@@ -84,13 +84,37 @@ def test_a_case_that_fails_says_what_differs(prompt: Prompt) -> None:
     assert "0 of 1 cases are as expected" in said.out
 
 
-def test_rules_left_untried_fail_only_when_asked(prompt: Prompt) -> None:
+def test_rules_left_untried_are_a_failure(prompt: Prompt) -> None:
     (prompt.folder / "some.yaml").write_text(
         "cases:\n"
         "  - {name: a, effects: [{effect: copy_out, on: public.orders}], verdict: hold, rule: exports wait}\n"
     )
-    assert prompt("policy", "test", GOOD, "--cases", "some.yaml").code == Exit.DONE
-    assert prompt("policy", "test", GOOD, "--cases", "some.yaml", "--complete").code == Exit.NO
+    assert prompt("policy", "test", GOOD, "--cases", "some.yaml").code == Exit.NO
+    assert prompt("policy", "test", GOOD, "--cases", "some.yaml", "--partial").code == Exit.DONE
+
+
+def test_the_coverage_can_be_looked_at(prompt: Prompt) -> None:
+    said = prompt("policy", "test", GOOD, "--coverage")
+    document = prompt("policy", "test", GOOD, "--json").document
+    exports = next(entry for entry in document["coverage"] if entry["rule"] == "exports wait")
+    assert exports["hit"] > 0
+    assert exports["hit"] + exports["missed"] == document["cases"]
+    (line,) = [line for line in said.out.splitlines() if line.startswith("exports wait")]
+    assert line.split()[-2:] == [str(exports["hit"]), str(exports["missed"])]
+
+
+def test_policies_are_compared(prompt: Prompt) -> None:
+    text = (ROOT / "policies/production.yaml").read_text()
+    (prompt.folder / "new.yaml").write_text(text.replace("default: hold", "default: deny"))
+    said = prompt("policy", "diff", GOOD, "new.yaml")
+    assert (said.code, said.out) == (Exit.NO, "~ default: hold → deny\n")
+    # with one, it is compared with the settings'
+    assert prompt("policy", "diff", "new.yaml", "--json").records == [
+        {"path": "default", "before": "hold", "after": "deny"}
+    ]
+    assert prompt("policy", "diff", GOOD).code == Exit.DONE
+    assert prompt("policy", "diff", GOOD, "absent.yaml").code == Exit.WRONG
+    assert prompt("policy", "diff", GOOD, "--json").out == ""
 
 
 def test_cases_that_do_not_load(prompt: Prompt) -> None:

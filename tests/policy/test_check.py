@@ -114,3 +114,64 @@ def test_a_label_that_stands_nowhere():
     (found,) = findings("allow: read", head=HEAD.replace("email}", "email, pii.phone: phone}"), snapshot=SHOP)
     assert found.startswith("p.yaml:3:")
     assert "no column in database `shop` is labelled `pii.phone`" in found
+
+
+@pytest.mark.parametrize(
+    ("rule", "finding"),
+    [
+        (
+            "allow: read, obligations: {max_affected_rows: 5}",
+            "`rules[0].obligations.max_affected_rows`: the rule names no effect that changes rows",
+        ),
+        (
+            "allow: [insert, delete], obligations: {read_only: true}",
+            "everything that the rule names writes, and Postgres would refuse it",
+        ),
+        ("allow: insert, obligations: {max_rows: 5}", "the rule names no effect that returns rows"),
+        ("allow: read, obligations: {mask: {pi.email: hash}}", "no label is called `pi.email`; did you mean"),
+        (
+            "hold: drop, when: {owners: '*@example.com'}, approval: {groups: security}",
+            "`sam@example.com` owns these agents, and without them nobody is left",
+        ),
+    ],
+)
+def test_findings_about_what_is_owed(rule, finding):
+    (found,) = findings(rule)
+    assert finding in found
+
+
+def test_obligations_that_can_be_owed_are_fine():
+    assert findings("allow: any, obligations: {max_affected_rows: 5, max_rows: 5, read_only: true}") == []
+    assert findings("allow: read, obligations: {mask: {pii: hash, any: null}}") == []
+
+
+def test_a_rule_within_another_changes_nothing():
+    wide = "deny: [read, delete], when: {agents: [a, b], relations: orders}"
+    assert "`r1` changes nothing: `r0` denies all of it" in "".join(
+        findings(wide, "allow: read, when: {agents: a, relations: orders, labels: pii}")
+    )
+    assert findings(wide, "allow: read, when: {agents: [a, c], relations: orders}") == []
+    # a condition or a time may leave something over
+    for more in ("if: \"agent == 'a'\"", "when: {times: {from: 09:00, to: 10:00}}"):
+        assert findings(f"deny: read, {more}", "allow: read") == []
+
+
+def test_what_is_held_may_owe_more():
+    wide = "hold: read, approval: {groups: dba}"
+    assert findings(wide, "allow: read, obligations: {max_rows: 5}") == []
+    assert findings(wide, "allow: read, risk: high") == []
+
+
+def test_selectors_and_budgets_are_looked_at():
+    head = HEAD.replace(
+        "rules:\n",
+        "selectors: {used: {teams: bi}, left: {teams: x}}\n"
+        "budgets: [{name: b, labels: [phi, pii], rows: 5, per: 1h, why: w,\n"
+        "  approval: {groups: dba, quorum: 3}}]\n"
+        "rules:\n",
+    )
+    found = "\n".join(findings("allow: read, when: {selectors: used}", head=head))
+    assert "`selectors.left`: no rule names the selector `left`" in found
+    assert "`budgets[0].labels[0]`: no label is called `phi`" in found
+    assert "`budgets[0].name`: 3 people must approve, and its groups have only 2" in found
+    assert len(found.splitlines()) == 3
