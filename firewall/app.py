@@ -20,13 +20,14 @@ from firewall.desk import Desk
 from firewall.errors import CatalogError, ConfigurationError, FirewallError, Place, Problem, StoreError
 from firewall.gate import Gate
 from firewall.keyfile import signing_key
+from firewall.policy.diff import diff
 from firewall.proxy.upstream import tls_context
 from firewall.store import Store
 from firewall.web.server import Server
 from firewall.workers import Analysts
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 
     from pydantic import SecretStr
 
@@ -38,6 +39,8 @@ log = structlog.get_logger(__name__)
 CATALOG_SECONDS = 30
 # how long another firewall on the same store may not know of a copy that this one has released
 LABELS_SECONDS = 1.0
+# how long it takes until a firewall hears what people ask of all of them
+SIGNAL_SECONDS = 1.0
 
 
 class App:
@@ -57,6 +60,7 @@ class App:
         self._stack = AsyncExitStack()
         self._listener: proxy.Listener | None = None
         self._console: Server | None = None
+        self._reloading = asyncio.Lock()
 
     @classmethod
     async def open(cls, settings: config.Settings) -> Self:
@@ -111,6 +115,7 @@ class App:
         self._background(self.desk.watch())
         self._background(self._refresh_catalogs())
         self._background(self._refresh_labels())
+        self._background(self._watch_signals((await self.store.signals.read())[0]))
         self._console = Server(web.create_app(self._house()), self.settings.web.host, self.settings.web.port)
         await self._console.start()
         self._stack.push_async_callback(self._console.close)
@@ -137,6 +142,76 @@ class App:
         )
         await self._listener.start()
 
+    async def reload(self, by: str) -> str:
+        """Read every policy again, and put them in force together, between statements; or leave all as it is.
+
+        Returns why the old ones stay, in words for people; empty if the new ones are in force. Never raises.
+        """
+        async with self._reloading:
+            return await self._reload(by)
+
+    async def _reload(self, by: str) -> str:
+        records: list[audit.Policy] = []
+        loaded: dict[str, policy.Policy] = {}
+        refused = ""
+        try:
+            for name, database in self.settings.databases.items():
+                loaded[name] = await asyncio.to_thread(policy.load, database.policy)
+        except ConfigurationError as error:
+            refused = error.message
+        for name, gate in self.gates.items():
+            new = gate.policy if refused else loaded[name]
+            changes = [str(change) for change in diff(gate.policy, new)]
+            records.append(self._in_force(name, new, by, gate.policy.revision, changes, refused))
+        try:
+            await self.store.append(records)
+        except StoreError as error:
+            refused = refused or error.message
+        if refused:
+            log.error("policies not reloaded, the old ones stay", by=by, error=refused)
+            return refused
+        for name, gate in self.gates.items():
+            if loaded[name].revision != gate.policy.revision:
+                gate.policy = loaded[name]
+                log.info("policy in force", database=name, revision=loaded[name].revision, by=by)
+        return ""
+
+    def _in_force(
+        self,
+        name: str,
+        rules: policy.Policy,
+        by: str = "",
+        before: str = "",
+        changes: Sequence[str] = (),
+        refused: str = "",
+    ) -> audit.Policy:
+        return audit.Policy(
+            id=ids.record_id(),
+            at=clock.stamp(clock.now()),
+            database=name,
+            revision=rules.revision,
+            path=str(self.settings.databases[name].policy),
+            mode=rules.mode.value,
+            by=by,
+            before=before,
+            changes=list(changes),
+            # a path need not be text
+            refused=refused.encode(errors="backslashreplace").decode(),
+        )
+
+    async def _watch_signals(self, known: int) -> None:
+        """`firewall policy reload` asks every firewall on this store."""
+        while True:
+            await asyncio.sleep(SIGNAL_SECONDS)
+            try:
+                number, by = await self.store.signals.read()
+            except StoreError as error:
+                log.warning("signals not read", error=error.message)
+                continue
+            if number != known:
+                known = number
+                await self.reload(by)
+
     async def _guard(self, name: str, database: config.Database) -> proxy.Guarded:
         rules = policy.load(database.policy)
         secret = config.password(name, database)
@@ -145,15 +220,7 @@ class App:
         gate = Gate(rules, self._analysts, reader, kept, self.store.past(name))
         await self._analysts.warm(await gate.refresh())
         self.gates[name] = gate
-        record = audit.Policy(
-            id=ids.record_id(),
-            at=clock.stamp(clock.now()),
-            database=name,
-            revision=rules.revision,
-            path=str(database.policy),
-            mode=rules.mode.value,
-        )
-        await self.store.append([record])
+        await self.store.append([self._in_force(name, rules)])
         return proxy.Guarded(name, database, secret, gate)
 
     async def _adopt(self) -> None:

@@ -184,13 +184,21 @@ class Outcome(_Record):
 
 
 class Policy(_Record):
-    """A policy came into force."""
+    """A policy came into force; or, where `refused` says why, one did not, and `revision` stays.
+
+    by: who asked for it; empty when the firewall started. before: the revision that it takes the place of.
+    changes: what is different, one line each as `firewall policy diff` has them.
+    """
 
     kind: Literal["policy"] = "policy"
     database: str
     revision: str
     path: str
     mode: str
+    by: str = ""
+    before: str = ""
+    changes: list[str] = []
+    refused: str = ""
 
 
 class Credential(_Record):

@@ -27,6 +27,7 @@ from firewall.cli import (
     people,
     policy,
     policy_diff,  # noqa: F401 — a command of the group `policy`, as is the next
+    policy_reload,  # noqa: F401 — as above
     policy_replay,  # noqa: F401 — as above
     serve,
 )

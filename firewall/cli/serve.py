@@ -28,7 +28,7 @@ app = typer.Typer()
 def serve(terminal: Terminal) -> None:
     """Stand between agents and databases until SIGTERM or Ctrl-C; then say goodbye and stop.
 
-    A second signal stops at once.
+    A second signal stops at once. SIGHUP reads the policies again.
     """
     logs.configure(logging.INFO)
     # the thread that writes the log gives way sooner than after Python's 5 ms: somebody waits for every relay
@@ -53,7 +53,9 @@ async def _serve(terminal: Terminal) -> None:
     try:
         starting.result()
         _announce(terminal, firewall)
+        reloads = _reload_on_hangup(firewall)
         await stopping
+        await asyncio.gather(*reloads, return_exceptions=True)
         terminal.note("stopping: agents are told, what they did is recorded")
     finally:
         stopping.cancel()
@@ -74,6 +76,20 @@ def _stop_signal() -> asyncio.Event:
     for number in signals:
         loop.add_signal_handler(number, told)
     return stop
+
+
+def _reload_on_hangup(firewall: App) -> set[asyncio.Task[str]]:
+    """SIGHUP puts the policies in force as they are now; the reloads that have not ended."""
+    loop = asyncio.get_running_loop()
+    reloads: set[asyncio.Task[str]] = set()
+
+    def told() -> None:
+        task = loop.create_task(firewall.reload("SIGHUP"))
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, told)
+    return reloads
 
 
 def _announce(terminal: Terminal, firewall: App) -> None:

@@ -33,9 +33,9 @@ class Difference:
 
 
 def diff(before: Policy, after: Policy) -> tuple[Difference, ...]:
-    """Every difference, sorted by path; empty exactly where the revisions are equal."""
+    """What comes, what goes and what changes, by path; empty exactly where the revisions are equal."""
     old, new = _content(before), _content(after)
-    return tuple(sorted(_between("", old, new), key=lambda difference: difference.path))
+    return tuple(sorted(_between("", old, new), key=str))
 
 
 def _between(path: str, before: dict[str, Any], after: dict[str, Any]) -> Iterator[Difference]:

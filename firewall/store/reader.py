@@ -159,6 +159,12 @@ class Reader:
                 return
             after = (page[-1].origin, page[-1].idx)
 
+    async def policy_records(self, since: str) -> list[audit.Policy]:
+        """Which policies came into force, or did not, from this moment on; oldest first."""
+        mine = (_RECORDS.kind == "policy") & (_RECORDS.at >= since)
+        found = await self._all(select(_RECORDS.bytes).where(mine).order_by(_RECORDS.at, _RECORDS.id))
+        return [audit.Policy.model_validate_json(row.bytes) for row in found]
+
     async def size(self) -> int:
         """How many records there are, in all logs."""
         return sum((await self._sizes()).values())

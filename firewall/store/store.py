@@ -15,6 +15,7 @@ from firewall.store.cards import Cards
 from firewall.store.marks import Marks
 from firewall.store.past import Past
 from firewall.store.reader import Reader
+from firewall.store.signals import Signals
 from firewall.store.writer import Writer
 
 if TYPE_CHECKING:
@@ -205,6 +206,11 @@ class Store(Reader):
     def marks(self, database: str) -> Marks:
         """Labels of one database that no policy says."""
         return Marks(self._database, self._writer, database)
+
+    @property
+    def signals(self) -> Signals:
+        """What people ask of firewalls that run on this store."""
+        return Signals(self._database)
 
     def past(self, database: str) -> Past:
         """What agents have done before in one database."""

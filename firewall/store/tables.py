@@ -197,3 +197,13 @@ spending = Table(
     PrimaryKeyConstraint("database", "budget", "statement", name="spending_pkey"),
     Index("spending_by_agent", "database", "budget", "agent", "at"),
 )
+
+# what people ask of running firewalls, and how often they have
+signals = Table(
+    "signals",
+    metadata,
+    Column("name", Text, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("by", Text, nullable=False),
+    PrimaryKeyConstraint("name", name="signals_pkey"),
+)

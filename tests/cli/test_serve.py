@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from queue import Queue
 from typing import TYPE_CHECKING, Any
@@ -256,3 +257,44 @@ def test_a_signal_while_it_starts(prompt: Prompt, postgres: EmbeddedPostgres, da
             process.send_signal(signal.SIGTERM)
             out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err) == (Exit.DONE, b"", b"")
+
+
+def test_policies_are_read_again(served: Served, prompt: Prompt) -> None:
+    path = prompt.folder / "production.yaml"
+    good = path.read_text()
+    path.write_text(good.replace("default: hold", "default: deny"))
+    said = prompt("policy", "reload", "--as", DBA)
+    assert said.code == Exit.DONE
+    assert "~ default: hold → deny" in said.out
+    path.write_text(good.replace("default: hold", "default: maybe"))
+    said = prompt("policy", "reload", "--as", DBA)
+    assert said.code == Exit.WRONG, "what does not load is not even asked for"
+    assert "`maybe` is not known here" in said.err
+    # whoever sends a signal is not told: the old one stays, and the log says why
+    served.process.send_signal(signal.SIGHUP)
+    *_, last = policies_in_force(prompt, 3)
+    assert (last["by"], last["changes"]) == ("SIGHUP", [])
+    assert "`maybe` is not known here" in last["refused"]
+    path.write_text(good)
+    served.process.send_signal(signal.SIGHUP)
+    *_, last = policies_in_force(prompt, 4)
+    assert (last["changes"], last["refused"]) == (["~ default: deny → hold"], "")
+    assert served.process.poll() is None
+
+
+def policies_in_force(prompt: Prompt, number: int) -> list[dict[str, Any]]:
+    """The log's word on policies, once there are so many."""
+    deadline = time.monotonic() + STARTS_WITHIN
+    while True:
+        found = prompt.in_store(lambda store: store.policy_records(""))
+        if len(found) >= number:
+            return [record.model_dump() for record in found]
+        assert time.monotonic() < deadline
+
+
+def test_nobody_answers_where_none_runs(prompt: Prompt, postgres: EmbeddedPostgres, database: str) -> None:
+    settle(prompt, postgres, database)
+    prompt.in_store(lambda store: store.size())
+    said = prompt("policy", "reload", "--as", DBA, "--wait", "0")
+    assert said.code == Exit.NO
+    assert "no firewall has answered" in said.err

@@ -43,7 +43,7 @@ def test_the_same_is_not_different():
         (
             "deny: drop, why: no",
             "hold: drop, why: no",
-            ['- rules.drops.deny: ["drop"]', '+ rules.drops.hold: ["drop"]'],
+            ['+ rules.drops.hold: ["drop"]', '- rules.drops.deny: ["drop"]'],
         ),
         (
             "  - {name: drops, deny: drop, why: no}\n",
