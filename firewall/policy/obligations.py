@@ -6,7 +6,7 @@ not at all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -77,14 +77,18 @@ class Obligations:
         return ", ".join(told)
 
     def mask_of(self, labels: Iterable[str]) -> Mask | None:
-        """The strictest mask for a column with these labels; None if it needs none."""
-        found = [
-            mask
-            for mask in self.masks
-            for label in labels
-            if mask.label in {EVERY, label} or label.startswith(f"{mask.label}.")
+        """The strictest mask for a column with these labels; None if it needs none.
+
+        For each label the nearest mask counts: `pii.email` before `pii` before `any`.
+        """
+        found = (self._nearest(label) for label in labels)
+        return min((mask for mask in found if mask), key=lambda mask: mask.strictness, default=None)
+
+    def _nearest(self, label: str) -> Mask | None:
+        about = [
+            mask for mask in self.masks if mask.label in {EVERY, label} or label.startswith(f"{mask.label}.")
         ]
-        return min(found, key=lambda mask: mask.strictness, default=None)
+        return max(about, key=lambda mask: (mask.label != EVERY, len(mask.label)), default=None)
 
 
 NONE: Final = Obligations()
@@ -95,17 +99,19 @@ def together(several: Iterable[Obligations]) -> Obligations:
     owed = [each for each in several if each]
     if len(owed) < 2:
         return owed[0] if owed else NONE
-    masks: dict[str, Mask] = {}
-    for mask in (mask for each in owed for mask in each.masks):
-        known = masks.get(mask.label)
-        if known is None or mask.strictness < known.strictness:
-            masks[mask.label] = mask
+    # wherever one of them has a mask of its own, it is compared with what the others have there
+    labels = sorted({mask.label for each in owed for mask in each.masks})
+    masks = [
+        replace(min(there, key=lambda mask: mask.strictness), label=label)
+        for label in labels
+        if (there := [mask for each in owed if (mask := each._nearest(label))])  # noqa: SLF001 — of its own kind
+    ]
     return Obligations(
         max_rows=_least(each.max_rows for each in owed),
         max_affected_rows=_least(each.max_affected_rows for each in owed),
         statement_timeout=_least(each.statement_timeout for each in owed),
         read_only=any(each.read_only for each in owed),
-        masks=tuple(masks[label] for label in sorted(masks)),
+        masks=tuple(masks),
     )
 
 

@@ -92,6 +92,18 @@ def test_a_mask_is_for_its_label_and_those_below(labels, form):
     assert (found and found.form) is form
 
 
+def test_of_one_rule_the_nearest_mask_counts_and_of_two_the_stricter():
+    mine = Obligations(masks=(Mask("pii", Form.HASH), Mask("pii.birth", Form.PARTIAL, first=4)))
+    year = Mask("pii.birth", Form.PARTIAL, first=4)
+    assert mine.mask_of(["pii.birth"]) == year
+    assert mine.mask_of(["pii.birth", "pii.email"]) == Mask("pii", Form.HASH)
+    everything = Obligations(masks=(Mask("any", Form.NULL),))
+    assert together([mine, everything]).mask_of(["pii.birth"]) == Mask("pii.birth", Form.NULL)
+    assert together([everything, Obligations(masks=(year,))]).mask_of(["pii.birth.day"]) == Mask(
+        "pii.birth", Form.NULL
+    )
+
+
 def test_any_is_every_label():
     owed = Obligations(masks=(Mask("any", Form.NULL),))
     assert owed.mask_of(["hr.salary"]) == Mask("any", Form.NULL)

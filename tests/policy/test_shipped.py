@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from firewall import policy
 from firewall.policy import cases
+from firewall.policy.check import check
 
 POLICIES = Path(__file__).parents[2] / "policies"
 SHIPPED = sorted(path for path in POLICIES.glob("*.yaml") if not path.name.endswith(".cases.yaml"))
 CASES = [(path, case) for path in SHIPPED for case in cases.load(path.with_suffix(".cases.yaml"))]
 
 
-def test_the_two_are_there():
-    assert {path.stem for path in SHIPPED} >= {"observe", "production"}
+NAMES = {"observe", "read-only", "analyst", "production", "strict", "migrations", "pci", "hipaa"}
+
+
+def test_they_are_there():
+    assert {path.stem for path in SHIPPED} == NAMES
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=[path.stem for path in SHIPPED])
+def test_nothing_is_wrong_with_them(path):
+    assert check(policy.load(path)) == ()
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=[path.stem for path in SHIPPED])
+def test_each_has_a_page_that_tells_of_every_rule(path):
+    page = path.with_suffix(".md").read_text()
+    document = policy.load(path).document
+    told = re.findall(r"^\| `([^`]+)` \| (?:allow|hold|deny|\d+ rows)", page, re.MULTILINE)
+    assert told == [entry.name for entry in (*document.rules, *document.budgets)]
+    for entry in (*document.rules, *document.budgets):
+        assert entry.why in page
+    assert f"({path.stem}.cases.yaml)" in page
 
 
 @pytest.mark.parametrize(("path", "case"), CASES, ids=[f"{path.stem}: {case.name}" for path, case in CASES])
