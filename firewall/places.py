@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _OPAQUE: Final = frozenset({Kind.EXECUTE, Kind.CODE})
 FETCH: Final = "fetch_stmt"
 _WHOLE_ROW: Final = 0
+# every column; and the system's, which no relation lists
+_NOT_LISTED: Final = frozenset({EVERY, "ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
 
 
 class Places:
@@ -55,7 +57,17 @@ class Places:
             fetches=FETCH in nodes,
             anything=any(effect.kind is Kind.UNKNOWN for effect in effects),
             opens=any(effect.kind in _OPAQUE for effect in effects),
+            own=any(map(self._beyond, effects)),
         )
+
+    def _beyond(self, effect: Effect) -> bool:
+        """Whether it shows a relation, or a column of one, that only the session has."""
+        if effect.kind is not Kind.READ or effect.type is not ObjectType.RELATION:
+            return False
+        relation = self.snapshot.relation(effect.object)
+        if relation is None:
+            return True
+        return not {column.name for column in relation.columns} >= set(effect.columns) - _NOT_LISTED
 
     def _labelled(self, relation: Relation) -> Iterator[tuple[str, int]]:
         labelled = self.labels.columns[relation.qualified]

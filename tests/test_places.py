@@ -167,6 +167,19 @@ def test_nothing_is_watched_where_nothing_is_labelled():
     assert Places(SHOP, gone).watch((), ()) is None
 
 
+def test_what_only_the_session_has_is_told_apart():
+    places = Places(SHOP, Labels({"public.customers": {"email": ("pii",)}}))
+    for name, columns, own in (
+        ("public.customers", ("email", "id"), False),
+        ("public.customers", ("*", "ctid"), False),
+        ("public.customers", ("added",), True),
+        ("pg_temp.mine", ("a",), True),
+    ):
+        watch = places.watch((Effect(Kind.READ, name, columns=columns),), ())
+        assert watch is not None
+        assert watch.own is own, name
+
+
 def test_what_is_not_understood_may_show_anything():
     labels = Labels({"public.customers": {"*": ("pii",)}})
     unknown = Places(SHOP, labels).watch((Effect(Kind.UNKNOWN, "t"),), ())

@@ -208,7 +208,8 @@ class Backend:
     def _begins(self, frame: wire.Frame, head: Reply) -> None:
         work = head.portal.work if head.portal is not None else head.work
         try:
-            self.watcher.look(frame, work.ruling if work is not None else None)
+            ruling = work.ruling if work is not None else None
+            self.watcher.look(frame, ruling, changed=self.catalog_changed)
         except ProtocolViolation:
             # nothing of the frames behind this one is sent on, whatever has come of them
             self._stopped = True

@@ -35,7 +35,8 @@ class Watch:
     known: every relation of the catalog, with the highest number of a column of it. labelled: the columns
     that must have been announced. announced: those of them that the text was judged to show. fetches: what
     comes may be a cursor's, announced by an earlier text. opens: it may open cursors that show anything.
-    anything: what it shows itself cannot be told either, and was judged as such.
+    anything: what it shows itself cannot be told either, and was judged as such. own: it was judged to show
+    what the catalog does not have, such as the session's temporary tables.
     """
 
     known: Mapping[int, int]
@@ -44,6 +45,7 @@ class Watch:
     fetches: bool = False
     opens: bool = False
     anything: bool = False
+    own: bool = False
 
 
 class Watcher:
@@ -53,6 +55,7 @@ class Watcher:
         self._newest: Watch | None = None
         self._announced: set[Place] = set()  # by all that was released: a cursor may show it any time later
         self._anything = False
+        self._own = False
         # by the judgement's identity: itself, and the description that was looked at
         self._passed: dict[int, tuple[object, bytes]] = {}
 
@@ -63,6 +66,7 @@ class Watcher:
             self._newest = watch
             self._announced |= watch.announced
             self._anything |= watch.anything or watch.opens
+            self._own |= watch.own
 
     def has_seen(self, ruling: Ruling) -> bool:
         """Postgres need not be asked what the result of a portal is, if the client does not ask."""
@@ -84,8 +88,9 @@ class Watcher:
         """Whether a portal that nobody bound, a cursor, can be asked for unannounced columns."""
         return self._newest is not None and not self._anything
 
-    def look(self, frame: wire.Frame, ruling: Ruling | None) -> None:
+    def look(self, frame: wire.Frame, ruling: Ruling | None, *, changed: bool = False) -> None:
         """A result is about to begin, or a portal has none. ruling: None of a cursor that SQL declared.
+        changed: the open transaction has changed the catalog, which nobody else can see yet.
 
         Raises ProtocolViolation if the result has columns that were not announced.
         """
@@ -97,24 +102,27 @@ class Watcher:
             if passed is not None and passed[1] == frame.raw:
                 return
         if frame.code == wire.RowDescription.CODE:
-            self._check(wire.RowDescription.decode(frame.body).fields, watch, of_cursor=ruling is None)
+            fields = wire.RowDescription.decode(frame.body).fields
+            self._check(fields, watch, of_cursor=ruling is None, changed=changed)
         if ruling is not None:
             if len(self._passed) >= MAX_PASSED:
                 self._passed.clear()
             self._passed[id(ruling.judgement)] = (ruling.judgement, frame.raw)
 
-    def _check(self, fields: Iterable[wire.Field], watch: Watch, *, of_cursor: bool) -> None:
+    def _check(self, fields: Iterable[wire.Field], watch: Watch, *, of_cursor: bool, changed: bool) -> None:
         fetched = of_cursor or watch.fetches
         if fetched and self._anything:
             return
         announced = self._announced if fetched else watch.announced
+        news = changed or (self._own if fetched else watch.own)
         for field in fields:
             place = (field.table, field.column)
             if not field.table or place in announced:
                 continue
             highest = watch.known.get(field.table)
             # INVARIANT: 3. what is not understood is not passed: a column that the catalog does not have
-            if highest is None or field.column > highest or place in watch.labelled:
+            unknown = highest is None or field.column > highest
+            if place in watch.labelled or (unknown and not news):
                 raise _unannounced(field)
 
 

@@ -13,7 +13,7 @@ Events: `client:` `server:` bytes from that side; `ruled: TICKET VERDICT [flags]
 `notice:`, `cancel`, `knock`, `client lost`, `client ended`, `time out`, `server lost`, `shut down`,
 `failed:`.
 Flags of a ruling: native, multi, ddl, path, `shows=2,3` (columns of relation 7 whose columns 1 and 2 are
-labelled), fetches, opens, anything, prepares. `T 7.1,0.0` describes a result by the places of its columns.
+labelled), fetches, opens, anything, own, prepares. `T 7.1,0.0` describes a result by where its columns are.
 A refusal's bait is `bait` (a Parse) or `Q bait`; `Foresee` is left out, having no answer.
 """
 
@@ -120,6 +120,7 @@ def watch(shows: str, words: Sequence[str] = ()) -> session.Watch:
         announced,
         fetches="fetches" in words,
         opens="opens" in words,
+        own="own" in words,
         anything="anything" in words,
     )
 

@@ -97,6 +97,35 @@ server: T 7.4 | row x
 server: T 8.1 | row x
 """
     + stopped(1, relation=8),
+    "a relation of the session's own is not in the catalog": query("shows= own")
+    + """
+server: T 8.1,7.4 | row x | C SELECT 1 | Z I
+  client: T | row x | C SELECT 1 | Z I
+  done 1 SELECT 1
+"""
+    + query("shows= fetches", ticket=2, sql="FETCH c")
+    + """
+server: T 8.1 | row x | C FETCH 1 | Z I
+  client: T | row x | C FETCH 1 | Z I
+  done 2 FETCH 1
+"""
+    + query("shows= own", ticket=3)
+    + """
+server: T 8.1,7.1 | row x
+"""
+    + stopped(1, ticket=3),
+    "nor is what the open transaction has changed": query("shows= ddl", sql="ALTER TABLE t ADD c int")
+    + """
+server: C ALTER TABLE | Z T
+  client: C ALTER TABLE | Z T
+  done 1 ALTER TABLE
+"""
+    + query("shows=2", ticket=2).replace("judge 2 SELECT 1", "judge 2 SELECT 1 in doubt")
+    + """
+server: T 7.4,7.2,8.1 | row x | C SELECT 1 | Z T
+  client: T | row x | C SELECT 1 | Z T
+  done 2 SELECT 1
+""",
     "what was judged as not understood is not looked at": query("shows= anything")
     + """
 server: T 7.1,8.1 | row x | C SELECT 1 | Z I

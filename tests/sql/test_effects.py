@@ -31,16 +31,13 @@ def test_the_effects_are_these_and_no_others(sql, effects):
 CONSTRUCTS = grammar.words(
     """
     ExplainStmt CopyStmt DeclareCursorStmt FetchStmt PrepareStmt ExecuteStmt CreateTableAsStmt ViewStmt
-    IntoClause InsertStmt UpdateStmt DeleteStmt MergeStmt MergeWhenClause OnConflictClause MultiAssignRef
-    LockingClause RuleStmt CreateTrigStmt CreateFunctionStmt DoStmt CallStmt TruncateStmt DropStmt
-    AlterTableStmt IndexStmt RefreshMatViewStmt LockStmt VacuumStmt TransactionStmt NotifyStmt
-    ListenStmt VariableSetStmt
-    AlterSystemStmt GrantStmt GrantRoleStmt CreateRoleStmt ReassignOwnedStmt CreateExtensionStmt
-    DiscardStmt CommentStmt JoinExpr RangeSubselect RangeFunction RangeTableSample CommonTableExpr
-    WithClause SubLink WindowDef SortBy
-    GroupingSet A_Indirection A_Indices A_ArrayExpr CaseExpr CoalesceExpr CollateClause TypeCast XmlSerialize
-    XmlExpr
-    ParamRef RowExpr A_Star
+    IntoClause InsertStmt UpdateStmt DeleteStmt MergeStmt MergeWhenClause OnConflictClause
+    MultiAssignRef LockingClause RuleStmt CreateTrigStmt CreateFunctionStmt DoStmt CallStmt TruncateStmt
+    DropStmt AlterTableStmt IndexStmt RefreshMatViewStmt LockStmt VacuumStmt TransactionStmt NotifyStmt
+    ListenStmt VariableSetStmt AlterSystemStmt GrantStmt GrantRoleStmt CreateRoleStmt ReassignOwnedStmt
+    CreateExtensionStmt DiscardStmt CommentStmt JoinExpr RangeSubselect RangeFunction RangeTableSample
+    CommonTableExpr WithClause SubLink WindowDef SortBy GroupingSet A_Indirection A_Indices A_ArrayExpr
+    CaseExpr CoalesceExpr CollateClause TypeCast XmlSerialize XmlExpr ParamRef RowExpr A_Star
     """
 )
 
