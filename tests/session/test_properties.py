@@ -162,8 +162,12 @@ class World:
         elif all(allowed(str(task.ruling.judgement)) for _ in task.acts):
             for act in task.acts:
                 self.leave[act.sql, act.parameters] += 1
-            stands = self.dice.randrange(4) and action(task.acts[0].sql) is ALLOW and len(task.acts) == 1
-            self.machine_says(self.machine.cleared(task.ticket, task.acts[0].sql if stands else None))
+            sql = task.acts[0].sql
+            # as `proxy.standing` has it: what an EXECUTE runs may be another text the next time
+            may = action(sql) is ALLOW and len(task.acts) == 1 and not sql.startswith("EXECUTE")
+            self.machine_says(
+                self.machine.cleared(task.ticket, sql if may and self.dice.randrange(4) else None)
+            )
         else:
             self.refusals += 1
             refusal = session.Refusal("42501", "refused")
