@@ -325,8 +325,16 @@ def test_memory_is_bounded(monkeypatch):
     for number in range(40):
         subject = Subject(f"a{number}", "o", "d")
         assert loaded.evaluate(subject, [read("id", relation=f"public.t{number}")]).action is Action.ALLOW
-    assert len(loaded._judge._of_object) <= 10
+    assert remembered(loaded) <= 10
     assert len(loaded._judge._of_subject) <= 10
+    # one who asks for many is bounded as well
+    for number in range(40):
+        loaded.evaluate(SUBJECT, [read("id", relation=f"public.t{number}")])
+    assert 0 < remembered(loaded) <= 10
+
+
+def remembered(loaded):
+    return sum(len(about.objects) for about in loaded._judge._of_subject.values())
 
 
 def test_a_name_that_is_no_name_is_denied_at_once_and_not_kept():
@@ -336,4 +344,4 @@ def test_a_name_that_is_no_name_is_denied_at_once_and_not_kept():
     assert "ValueError" in verdict.why
     setting = Effect(Kind.SETTING, "s" * 1000, ObjectType.SETTING)
     assert loaded.evaluate(SUBJECT, [setting]).action is Action.HOLD
-    assert not loaded._judge._of_object
+    assert not remembered(loaded)
