@@ -136,6 +136,7 @@ class Conversation:
         lane = self._lane
         if lane.leaves(data):
             self._front.write(data)
+            self._keep_time()
             self._clearance.standing.passed(lane.number, lane.tag, lane.size)
         else:
             self._event(lambda: self._machine.receive_backend(data))
@@ -151,8 +152,7 @@ class Conversation:
         self._stirred = True
         try:
             self._commands.extend(happens())
-            if (self._machine.status == "I") is not (self._transaction_since is None):
-                self._transaction_since = None if self._machine.status == "I" else time.monotonic()
+            self._keep_time()
             if self._performing:
                 return
             self._performing = True
@@ -165,6 +165,12 @@ class Conversation:
             self._commands.clear()
             self._fail(error)
         self._regulate()
+
+    def _keep_time(self) -> None:
+        """Since when the transaction is open."""
+        outside = self._machine.status == "I"
+        if outside is not (self._transaction_since is None):
+            self._transaction_since = None if outside else time.monotonic()
 
     def _regulate(self) -> None:
         if self._machine.wants_frontend and not self._congested:

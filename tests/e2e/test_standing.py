@@ -88,6 +88,22 @@ async def test_runs_of_one_text_are_one_release_and_every_value(standing_house: 
     assert told[-1]["kind"] == "session", "nothing is written of a session after its end"
 
 
+async def test_a_transaction_has_its_age_also_where_its_beginning_stands(standing_house: House) -> None:
+    listener = standing_house.app._listener
+    assert listener is not None
+    async with await psycopg.AsyncConnection.connect(standing_house.dsn(), autocommit=True) as connection:
+        (conversation,) = listener._conversations.values()
+        ages = []
+        for _ in range(4):
+            await connection.execute("BEGIN", prepare=False)
+            ages.append(conversation._transaction_since)
+            await connection.execute("COMMIT", prepare=False)
+            assert conversation._transaction_since is None
+        assert conversation._clearance.standing._leaves
+    assert None not in ages
+    assert len(set(ages)) == 4
+
+
 async def test_what_a_person_decides_never_stands(standing_house: House) -> None:
     house = standing_house
     async with await psycopg.AsyncConnection.connect(house.dsn(), autocommit=True) as connection:
