@@ -118,18 +118,23 @@ async def compare(pair: Pair, suite: Suite, cache: Cache, folder: Path) -> Resul
         await asyncio.to_thread(_set_up, side, suite)
     await pair.app.gates[suite.database].refresh()
 
-    async def run(side: Side, tests: Sequence[str] = ()) -> tuple[dict[str, str], str]:
+    async def run(side: Side, tests: Sequence[str] = ()) -> tuple[dict[str, str], transcript.Ran]:
         return await _run(python, homes[side.name], side, suite, tests)
 
-    (direct, said), (through, also) = await asyncio.gather(*(run(side) for side in pair.sides))
+    (direct, one), (through, other) = await asyncio.gather(*(run(side) for side in pair.sides))
+    if one.code is None or other.code is None:
+        # what was ended has no report: that says nothing of its tests
+        words = tuple(_ended(ran, outcomes) for ran, outcomes in ((one, direct), (other, through)))
+        return Result(SUITE, suite.name, "timeout", *words, seconds=time.monotonic() - started)
+    said, also = one.text, other.text
     passed = {test for test, outcome in direct.items() if outcome == "passed"}
     known = accepted.failures(suite.name)
     broken = sorted(test for test in passed if through.get(test) != "passed")
     unknown = [test for test in broken if test not in known]
     if unknown and len(unknown) < len(passed) / 2:
         files = sorted({_file(test, homes["firewall"]) for test in unknown})
-        (again, _), (second, text) = await asyncio.gather(*(run(side, files) for side in pair.sides))
-        also += text
+        (again, _), (second, ran) = await asyncio.gather(*(run(side, files) for side in pair.sides))
+        also += ran.text
         unknown = [t for t in unknown if again.get(t) == "passed" and second.get(t) != "passed"]
     problems = [f"{test}: {through.get(test, 'not run')}\n{_about(test, also)}" for test in unknown]
     if not passed:
@@ -144,8 +149,8 @@ async def compare(pair: Pair, suite: Suite, cache: Cache, folder: Path) -> Resul
 
 async def _run(
     python: Path, home: Path, side: Side, suite: Suite, tests: Sequence[str]
-) -> tuple[dict[str, str], str]:
-    """Outcomes by test, and what pytest printed."""
+) -> tuple[dict[str, str], transcript.Ran]:
+    """Outcomes by test, and how pytest ended."""
     report = home / "report.xml"
     report.unlink(missing_ok=True)
     address = f"{side.user}:pw@127.0.0.1:{side.port}"
@@ -159,7 +164,11 @@ async def _run(
     ]
     environment = {**side.environment(suite.database), **suite.environment}
     ran = await transcript.run(command, environment, timeout=TIMEOUT, folder=home)
-    return (_outcomes(report) if report.exists() else {}), ran.text
+    return (_outcomes(report) if report.exists() else {}), ran
+
+
+def _ended(ran: transcript.Ran, outcomes: Mapping[str, str]) -> str:
+    return f"ended after {TIMEOUT:.0f} s" if ran.code is None else _count(outcomes)
 
 
 def _outcomes(report: Path) -> dict[str, str]:
