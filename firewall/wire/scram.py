@@ -282,7 +282,11 @@ def _prepared(password: str) -> bytes:
         prepared = saslprep(password)
     except scramp.ScramException:
         prepared = ""
-    return (prepared or password).encode(errors="surrogateescape")
+    try:
+        return (prepared or password).encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        # half a surrogate pair stands for no byte; both ends hash it in the same way
+        return (prepared or password).encode(errors="surrogatepass")
 
 
 def _text(data: bytes) -> str:

@@ -99,7 +99,7 @@ async def test_a_store_of_the_first_version_is_brought_up_to_date(store: Store, 
 
     def back(connection: object) -> None:
         for statement in (
-            "DROP TABLE marks",
+            *(f"DROP TABLE {name}" for name in ("marks", "shapes", "spending", "signals")),
             "DROP TABLE mark_changes",
             "ALTER TABLE agents DROP COLUMN certificate",
             "UPDATE alembic_version SET version_num = '0001'",

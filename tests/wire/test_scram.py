@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from firewall import wire
@@ -53,6 +53,7 @@ def test_the_example_of_rfc_7677():
 
 @settings(max_examples=25)
 @given(st.text(st.characters(), max_size=30), st.binary(min_size=12, max_size=40))
+@example("\ud800", b"salt of 12 b")
 def test_whoever_knows_the_password_gets_in(password, salt):
     sign_in(wire.ScramClient(password), wire.ScramServer(wire.Verifier.of(password, salt)))
 
