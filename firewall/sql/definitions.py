@@ -9,7 +9,7 @@ from firewall.sql import attached, grammar
 from firewall.sql.analysis import Kind, ObjectType
 from firewall.sql.names import Name, find_relations, is_temporary_schema, of_range_var, of_strings
 from firewall.sql.queries import made, redefined
-from firewall.sql.rows import INSIDE_RELATION, RELATION_TYPES, STRUCTURE, by_row, resolved, role_name, subject
+from firewall.sql.rows import INSIDE_RELATION, RELATION_TYPES, STRUCTURE, by_row, meanings, role_name, subject
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,10 +18,19 @@ if TYPE_CHECKING:
     from firewall.sql.walk import Handler, Walk
 
 
+_OF_RIGHTS = grammar.words(
+    "AT_ChangeOwner AT_EnableRowSecurity AT_DisableRowSecurity AT_ForceRowSecurity AT_NoForceRowSecurity"
+)
+_TYING = grammar.words(
+    "AT_AttachPartition AT_DetachPartition AT_DetachPartitionFinalize AT_AddInherit AT_DropInherit"
+)
+
+
 def _create(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
     made(walk, node["relation"], scope)
     for parent in node.get("inhRelations", ()):
-        walk.effect(Kind.ALTER, resolved(walk, of_range_var(parent["RangeVar"]), scope), scope)
+        for full in meanings(walk, of_range_var(parent["RangeVar"]), scope):
+            walk.effect(Kind.ALTER, full, scope)
     walk.children("CreateStmt", node, scope, without=STRUCTURE)
 
 
@@ -61,25 +70,22 @@ def _drop(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
 
 def _alter_table(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
     name = of_range_var(node["relation"])
-    qualified = resolved(walk, name, scope)
-    for item in node.get("cmds", ()):
-        command = item["AlterTableCmd"]
-        match command.get("subtype", ""):
-            case "AT_DropColumn":
-                walk.effect(Kind.DROP, qualified, scope, columns=(command.get("name", "*"),))
-            case "AT_ChangeOwner" | "AT_EnableRowSecurity" | "AT_DisableRowSecurity" | "AT_ForceRowSecurity":
-                walk.effect(Kind.PRIVILEGE, qualified, scope)
-            case "AT_NoForceRowSecurity":
-                walk.effect(Kind.PRIVILEGE, qualified, scope)
-            case "AT_GenericOptions" | "AT_AlterColumnGenericOptions" | "AT_SetTableSpace":
-                walk.effect(Kind.SERVER_IO, qualified, scope)
-            case "AT_AttachPartition" | "AT_DetachPartition" | "AT_DetachPartitionFinalize" | "AT_AddInherit":
-                _other(walk, command, scope)
-            case "AT_DropInherit":
-                _other(walk, command, scope)
-            case _:
-                pass
-    walk.effect(Kind.ALTER, qualified, scope)
+    commands = [item["AlterTableCmd"] for item in node.get("cmds", ())]
+    for full in meanings(walk, name, scope):
+        for command in commands:
+            match command.get("subtype", ""):
+                case "AT_DropColumn":
+                    walk.effect(Kind.DROP, full, scope, columns=(command.get("name", "*"),))
+                case sort if sort in _OF_RIGHTS:
+                    walk.effect(Kind.PRIVILEGE, full, scope)
+                case "AT_GenericOptions" | "AT_AlterColumnGenericOptions" | "AT_SetTableSpace":
+                    walk.effect(Kind.SERVER_IO, full, scope)
+                case _:
+                    pass
+        walk.effect(Kind.ALTER, full, scope)
+    for command in commands:
+        if command.get("subtype") in _TYING:
+            _other(walk, command, scope)
     for relation in find_relations(name, scope, walk.snapshot).relations:
         attached.rebuild(walk, relation, scope)
     redefined(walk, name)
@@ -91,7 +97,8 @@ def _other(walk: Walk, command: dict[str, Any], scope: Scope) -> None:
     definition = command.get("def", {})
     other = definition.get("RangeVar") or definition.get("PartitionCmd", {}).get("name")
     if other:
-        walk.effect(Kind.ALTER, resolved(walk, of_range_var(other), scope), scope)
+        for full in meanings(walk, of_range_var(other), scope):
+            walk.effect(Kind.ALTER, full, scope)
         redefined(walk, of_range_var(other))
 
 

@@ -91,7 +91,9 @@ def _system(schema: str, name: str) -> Relation:
 def find_relations(name: Name, scope: Scope, snapshot: Snapshot) -> Found:
     """The relations that the name can mean. Names in a temporary schema mean anything at all."""
     if name.schema:
-        if is_temporary_schema(name.schema):
+        if is_temporary_schema(name.schema) and name.schema != TEMPORARY:
+            return Found(temporary=True)  # another session's, for all that is known
+        if name.schema == TEMPORARY:
             own = snapshot.own_by_name.get(f"{TEMPORARY}.{name.name}")
             made = (own.relation,) if own is not None else ()
             return Found(made, temporary=not made or name.name in scope.temporary)

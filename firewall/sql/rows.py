@@ -188,26 +188,32 @@ STRUCTURE = frozenset(  # fields that name relations without reading them
 )
 
 
-def resolved(walk: Walk, name: Name, scope: Scope) -> str:
-    """The relation's full name where the catalog knows it, as written where not."""
-    found = find_relations(name, scope, walk.snapshot).relations
-    return found[0].qualified if found else str(name)
+def meanings(walk: Walk, name: Name, scope: Scope) -> tuple[str, ...]:
+    """The full names of all relations that it can mean, and the name as written where that may not be all.
+
+    What the session made need not be there, or not any more: then the name means the catalog's.
+    """
+    found = find_relations(name, scope, walk.snapshot)
+    full = [relation.qualified for relation in found.relations]
+    if found.temporary or not full:
+        full.append(str(name))
+    return tuple(dict.fromkeys(full))
 
 
 def subject(walk: Walk, node: dict[str, Any], kind: str, scope: Scope) -> list[tuple[str, ObjectType]]:
     """What the statement is about: its objects' names and sort, or else the grammar's name for it."""
     for field in ("relation", "sequence", "view", "table", "typevar"):
         if field in node:
-            return [(resolved(walk, of_range_var(node[field]), scope), ObjectType.RELATION)]
+            return _relations(walk, of_range_var(node[field]), scope)
     if node.get("relations"):
         names = [of_range_var(item["RangeVar"]) for item in node["relations"] if "RangeVar" in item]
-        return [(resolved(walk, name, scope), ObjectType.RELATION) for name in names]
+        return [each for name in names for each in _relations(walk, name, scope)]
     sort = str(
         node.get("removeType") or node.get("objtype") or node.get("objectType") or node.get("renameType", "")
     )
     objects = node.get("objects") or ([node["object"]] if "object" in node else [])
     if objects:
-        return [_object(walk, item, sort, scope) for item in objects]
+        return [each for item in objects for each in _object(walk, item, sort, scope)]
     for field, of in _NAMED:
         if field in node:
             value = node[field]
@@ -224,21 +230,25 @@ def role_name(role: dict[str, Any]) -> str:
     return str(role.get("rolename") or role.get("roletype", "").removeprefix("ROLESPEC_").lower())
 
 
-def _object(walk: Walk, item: dict[str, Any], sort: str, scope: Scope) -> tuple[str, ObjectType]:
+def _relations(walk: Walk, name: Name, scope: Scope) -> list[tuple[str, ObjectType]]:
+    return [(full, ObjectType.RELATION) for full in meanings(walk, name, scope)]
+
+
+def _object(walk: Walk, item: dict[str, Any], sort: str, scope: Scope) -> list[tuple[str, ObjectType]]:
     if "RangeVar" in item:
-        return resolved(walk, of_range_var(item["RangeVar"]), scope), ObjectType.RELATION
+        return _relations(walk, of_range_var(item["RangeVar"]), scope)
     of = _OBJECT_TYPES.get(sort, ObjectType.STATEMENT)
     if "ObjectWithArgs" in item:
-        return ".".join(grammar.strings(item["ObjectWithArgs"].get("objname"))), of
+        return [(".".join(grammar.strings(item["ObjectWithArgs"].get("objname"))), of)]
     if "TypeName" in item:
-        return ".".join(grammar.strings(item["TypeName"].get("names"))), of
+        return [(".".join(grammar.strings(item["TypeName"].get("names"))), of)]
     if "String" in item:
-        return str(item["String"].get("sval", "")), of
+        return [(str(item["String"].get("sval", "")), of)]
     parts = grammar.strings(item)
     if sort in RELATION_TYPES:
         name = of_strings(parts[:-1] if sort in INSIDE_RELATION else parts)
-        return resolved(walk, name, scope), ObjectType.RELATION
-    return ".".join(parts) or sort.removeprefix("OBJECT_").lower(), of
+        return _relations(walk, name, scope)
+    return [(".".join(parts) or sort.removeprefix("OBJECT_").lower(), of)]
 
 
 def by_row(walk: Walk, kind: str, node: dict[str, Any], scope: Scope) -> None:

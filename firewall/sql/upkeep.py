@@ -10,7 +10,7 @@ from firewall.sql.analysis import Kind, ObjectType
 from firewall.sql.names import find_relations, of_range_var
 from firewall.sql.queries import view_body
 from firewall.sql.reviewed import SYSTEM_SCHEMAS
-from firewall.sql.rows import by_row, resolved
+from firewall.sql.rows import by_row, meanings
 from firewall.sql.writes import written
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def _vacuum(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
     names = [item["VacuumRelation"].get("relation") for item in node.get("rels", ())]
     for name in names:
         if name:
-            walk.effect(Kind.MAINTENANCE, resolved(walk, of_range_var(name), scope), scope)
+            for full in meanings(walk, of_range_var(name), scope):
+                walk.effect(Kind.MAINTENANCE, full, scope)
             for relation in find_relations(of_range_var(name), scope, walk.snapshot).relations:
                 _analyzed(walk, relation, scope)
     if not names:

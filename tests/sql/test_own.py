@@ -141,6 +141,35 @@ def test_a_view_over_temporary_relations_is_temporary():
     assert "read public.products (*)" in session(*made, "SELECT * FROM products")
 
 
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("DROP TABLE products", "drop"),
+        ("TRUNCATE products", "truncate"),
+        ("ALTER TABLE products ADD x int", "alter"),
+        ("ALTER TABLE products DROP price", "drop"),
+        ("CREATE INDEX ON products (id)", "create"),
+        ("ANALYZE products", "maintenance"),
+        ("COMMENT ON TABLE products IS ''", "alter"),
+        ("GRANT ALL ON products TO agent", "privilege"),
+        ("LOCK products", "lock"),
+        ("COPY products FROM STDIN", "copy_in"),
+    ],
+)
+def test_what_is_changed_may_be_the_catalogs(text, kind):
+    """The temporary table may never have been made, was rolled back, or was dropped the time before."""
+    found = session("CREATE TEMP TABLE products (id int, price int)", text)
+    for name in ("pg_temp.products", "public.products"):
+        assert any(line.startswith(f"{kind} {name}") for line in found), found
+
+
+@pytest.mark.parametrize(
+    "text", ["DROP TABLE pg_temp_3.t", "TRUNCATE pg_temp_3.t", "SELECT * FROM pg_temp_3.t"]
+)
+def test_another_sessions_temporary_table_is_not_the_own_one(text):
+    assert not any("pg_temp.t" in line for line in session("CREATE TEMP TABLE t (a int)", text))
+
+
 def test_a_function_may_mean_what_the_session_made():
     made = "CREATE TEMP TABLE customers AS SELECT salary AS email, 1 AS id FROM employees"
     assert "read pg_temp.customers (*) via function public.customer_email" in session(
