@@ -43,7 +43,7 @@ RETURNING: Final = frozenset({Kind.READ, Kind.COPY_OUT, Kind.EXECUTE, Kind.CODE,
 ON_SETTINGS: Final = frozenset({Kind.SETTING, Kind.UNKNOWN})
 # matchers that each want another sort of object, so that no effect has two of them
 EXCLUSIVE: Final = (("relations", "columns", "labels", "tested_labels"), ("functions",), ("settings",))
-ABOUT_OBJECTS: Final = {"relations", "functions", "settings", "objects", *PART_KEYS}
+ABOUT_OBJECTS: Final = {"relations", "functions", "settings", "objects", "temporary", *PART_KEYS}
 STRICTER: Final = {
     Action.ALLOW: (Action.HOLD, Action.DENY),
     Action.HOLD: (Action.DENY,),

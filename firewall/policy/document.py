@@ -134,6 +134,8 @@ class When(Who):
     """true where no label reaches the client or is written"""
     unfiltered: Annotated[Flag | None, WRITTEN] = None
     """true for an UPDATE or DELETE without WHERE"""
+    temporary: Annotated[Flag | None, WRITTEN] = None
+    """true for the session's own temporary relations, false for everything else"""
     rows_over: Annotated[fields.Rows | None, WRITTEN] = None
     """The relation has more rows than this, by the catalog's estimate"""
     rows_up_to: Annotated[fields.Rows | None, WRITTEN] = None

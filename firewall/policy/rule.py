@@ -12,6 +12,7 @@ Where a rule's matcher cannot tell, allow does not match, and hold and deny do:
   it with any column of that relation.
 * An effect that names no columns and is no read or lock (DELETE, DROP, …) concerns every column.
 * An effect on a schema, a database, a role's belongings or an unnamed object may concern any relation in it.
+* What concerns temporary relations among others (a schema, a database) is not temporary.
 * What is not known of the moment (an estimate, the age of the transaction) is like that too.
 """
 
@@ -163,6 +164,7 @@ class Rule:
         "_selectors",
         "_settings",
         "_subject",
+        "_temporary",
         "_tested",
         "_times",
         "_transaction_over",
@@ -219,6 +221,7 @@ class Rule:
         self.names_tested = self._tested is not None
         self._unlabelled: bool | None = written.get("unlabelled")
         self._unfiltered: bool | None = written.get("unfiltered")
+        self._temporary: bool | None = written.get("temporary")
         self._about_parts = not written.keys().isdisjoint(PART_KEYS)
         self._rows_over: int | None = written.get("rows_over")
         self._rows_up_to: int | None = written.get("rows_up_to")
@@ -245,6 +248,8 @@ class Rule:
         if effect.kind is Kind.UNKNOWN:
             # INVARIANT: 3. what is not understood may be on any object: enough to stop it, too little to pass
             return self.action is not Action.ALLOW or not self._names_objects
+        if self._temporary is not None and self._temporary is not _is_temporary(effect):
+            return False
         return (
             self._relation_meant(effect)
             and self._function_meant(effect)
@@ -319,7 +324,8 @@ class Rule:
 
     @property
     def _names_objects(self) -> bool:
-        return any(m is not None for m in (self._relations, self._functions, self._settings, self._objects))
+        named = (self._relations, self._functions, self._settings, self._objects, self._temporary)
+        return any(m is not None for m in named)
 
     def _relation_meant(self, effect: Effect) -> bool:
         if self._relations is None:
@@ -347,6 +353,11 @@ class Rule:
         meant = matcher.every if self.action is Action.ALLOW else matcher.some
         found = frozenset(c for c in names if c != NOTHING and meant(effect.object, c))
         return None if len(found) == len(set(names)) else found
+
+
+def _is_temporary(effect: Effect) -> bool:
+    """A relation that the session made for itself alone; nothing else can be called so."""
+    return effect.type is ObjectType.RELATION and effect.object.startswith("pg_temp.")
 
 
 def _may_contain(effect: Effect, relations: Objects) -> bool:

@@ -257,6 +257,23 @@ class TestUnknown:
         assert verdict.action is Action.DENY
 
 
+def test_temporary_is_what_the_session_alone_has():
+    rules = ("hold: any, when: {temporary: false}", "allow: any, when: {temporary: true}")
+    own = Effect(Kind.DELETE, "pg_temp.t")
+    assert judge(*rules, effects=(own,)).action is Action.ALLOW
+    for other in (
+        Effect(Kind.DELETE, "public.t"),
+        Effect(Kind.DROP, "pg_temp_3.t"),
+        Effect(Kind.DROP, "pg_temp", ObjectType.SCHEMA),
+        Effect(Kind.CREATE, "pg_temp.t", ObjectType.TYPE),
+        Effect(Kind.UNKNOWN, "pg_temp.t"),
+    ):
+        assert judge(*rules, effects=(other,)).action is Action.HOLD, other
+        assert judge(*rules, effects=(own, other)).action is Action.HOLD, other
+    literal = judge("allow: unknown, when: {temporary: true}", effects=(Effect(Kind.UNKNOWN, "pg_temp.t"),))
+    assert literal.action is Action.HOLD
+
+
 def test_unfiltered_tells_a_missing_where():
     rules = ("allow: delete", "deny: delete, when: {unfiltered: true}")
     assert judge(*rules, effects=(Effect(Kind.DELETE, "public.t", unfiltered=True),)).action is Action.DENY

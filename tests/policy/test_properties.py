@@ -67,6 +67,7 @@ matchers = {
     "tested_labels": patterns("pii", "pci.*", "pii.email"),
     "unlabelled": st.booleans(),
     "unfiltered": st.booleans(),
+    "temporary": st.booleans(),
     "rows_over": st.sampled_from([0, 100]),
     "rows_up_to": st.sampled_from([101, 1000]),
     "first_use": st.booleans(),
