@@ -13,6 +13,7 @@ import multiprocessing
 import pickle
 import resource
 import signal
+import sys
 import tempfile
 import threading
 from concurrent.futures.process import BrokenProcessPool
@@ -38,6 +39,9 @@ DEADLINE_SECONDS = 5.0
 MEMORY_BYTES = 2 * 1024**3
 # Texts beyond this are not parsed at all.
 MAX_TEXT_BYTES = 1024 * 1024
+# 1,500 operators in a row are a tree that deep, and each level takes several calls. What goes deeper is
+# `unknown` by the limit, or costs the worker.
+MAX_CALLS = 10_000
 WARM_UP = "SELECT 1"
 # Catalogs kept for the workers: one for each database, and what is still being analysed against older ones.
 MAX_PUBLISHED = 256
@@ -136,6 +140,7 @@ def _start() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends its workers
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    sys.setrecursionlimit(MAX_CALLS)
     # INVARIANT: 10. sqlglot's warnings quote the statement, which may hold anything
     logging.getLogger("sqlglot").setLevel(logging.CRITICAL)
 

@@ -114,3 +114,31 @@ async def test_old_catalogs_are_not_kept_for_ever(
     analysts.publish(SHOP)
     assert len(list(analysts._path("x").parent.iterdir())) == 3
     await _recovers(analysts)
+
+
+@pytest.mark.parametrize("operator", ["+", "||", " OR ", " UNION ALL SELECT "])
+async def test_a_thousand_operators_are_understood(analysts: workers.Analysts, operator: str) -> None:
+    found = await analysts.analyse("SELECT " + operator.join(["1"] * 1000), SHOP.version, sql.Facts())
+    assert not found.opaque
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT " + "+".join(["1"] * 6000),
+        "SELECT " + "||".join(["'x'"] * 9000),
+        "SELECT " + "NOT " * 9000 + "true",
+        "SELECT 1" + "::text" * 9000,
+        "SELECT 1" + " UNION SELECT 1" * 6000,
+        "SELECT " + "CASE WHEN true THEN " * 4000 + "1" + " END" * 4000,
+        "SELECT " + "abs(" * 900 + "1" + ")" * 900,
+        "SELECT " + "(SELECT " * 900 + "1" + ")" * 900,
+    ],
+    ids=["sum", "strings", "not", "casts", "arms", "case", "calls", "subqueries"],
+)
+async def test_depth_costs_one_statement(analysts: workers.Analysts, text: str) -> None:
+    """However it ends, it is `unknown` or understood, and the next statement is analysed."""
+    found = await analysts.analyse(text, SHOP.version, sql.Facts())
+    assert found.opaque or found.error is not None or len(found.statements) == 1
+    after = await analysts.analyse("SELECT 1", SHOP.version, sql.Facts())
+    assert not after.opaque
