@@ -1,4 +1,5 @@
-"""What views and materialised views show, column by column: each is analysed once, as a statement would be.
+"""What views and materialised views show, column by column, and what generated columns are made of: each
+relation is analysed once, as a statement would be.
 
 A statement that reads a view is judged by what stands behind the view in any case. What is worked out here
 labels the view's own columns, so that rules about a view and its labels meet, and people can see them.
@@ -7,6 +8,7 @@ labels the view's own columns, so that rules about a view and its labels meet, a
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Protocol
 
 from firewall.catalog import RelationKind
@@ -43,15 +45,15 @@ class Shown:
 
     async def views(self, snapshot: Snapshot) -> Views:
         """Of a catalog that was published to the workers."""
-        views = [r for r in snapshot.relations if r.kind in _VIEWS and r.schema not in SYSTEM_SCHEMAS]
+        views = [r for r in snapshot.relations if _definition(r) and r.schema not in SYSTEM_SCHEMAS]
         known = {v.qualified: self._known[v.qualified] for v in views if v.qualified in self._known}
         # a view in a view may show something else now
-        if any(known[v.qualified][0] != v.definition for v in views if v.qualified in known):
+        if any(known[v.qualified][0] != _definition(v) for v in views if v.qualified in known):
             known = {}
         missing = [view for view in views if view.qualified not in known]
         found = await asyncio.gather(*(self._columns(view, snapshot) for view in missing))
         for view, (columns, lasts) in zip(missing, found, strict=True):
-            known[view.qualified] = (view.definition if lasts else "", columns)
+            known[view.qualified] = (_definition(view) if lasts else "", columns)
         self._known = {name: view for name, view in known.items() if view[0]}
         return {name: columns for name, (_, columns) in known.items()}
 
@@ -72,9 +74,26 @@ class Shown:
             for effect in analysis.effects
             if effect.kind is Kind.READ and effect.type is ObjectType.RELATION
             for column in effect.columns
-            if effect.object != view.qualified
+            if effect.object != view.qualified or view.kind not in _VIEWS
         )
         return {column.name: reads for column in view.columns}, not analysis.volatile
+
+
+def _definition(relation: Relation) -> str:
+    """What the columns follow from: a view's query, or expressions that may be those of generated columns, as
+    they name a column. Empty where there is nothing to follow.
+    """
+    if relation.kind in _VIEWS:
+        return relation.definition or "unknown"
+    if not any(column.default for column in relation.columns):
+        return ""
+    names = "|".join(re.escape(column.name) for column in relation.columns)
+    named = re.compile(rf"(?<!\w)(?:{names})(?!\w)")
+    return "".join(
+        f"{column.name} = {column.default}\n"
+        for column in relation.columns
+        if column.default and named.search(column.default.replace('""', '"'))
+    )
 
 
 def _quoted(name: str) -> str:

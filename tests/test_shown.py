@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from firewall.policy.labels import Labeller, Ways
 from firewall.shown import Shown
 from firewall.sql.analyse import analyse
-from tests.sql.shop import RELATIONS, SHOP, view
+from tests.sql.shop import RELATIONS, SHOP, relation, view
 
 if TYPE_CHECKING:
     from firewall import sql
@@ -67,3 +68,11 @@ async def test_a_view_is_analysed_again_only_when_views_change() -> None:
     assert ("public.customers", "phone") in found['public.odd "name"']["a"]
     assert ("public.customers", "email") not in found['public.odd "name"']["a"]
     assert await shown.views(replace(SHOP, relations=RELATIONS[:3])) == {}
+
+
+async def test_labels_follow_generated_columns() -> None:
+    table = relation("shouted", "id=nextval('s'::regclass) email Odd=upper(email) twice=(id+1)")
+    more = replace(SHOP, relations=(*RELATIONS, table))
+    found = await Shown(Analyst(more)).views(more)
+    labels = Labeller({"pii.email": ("email",)}).label(more, ways=Ways.of(more, found))
+    assert labels.columns["public.shouted"] == {"email": ("pii.email",), "Odd": ("pii.email",)}

@@ -112,7 +112,7 @@ class Ways:
     """Where labels go from one relation to others.
 
     kin: parents and children, column by column of one name. readers: relation → the views that show columns
-    of it, as (view, its column, the relation's column).
+    of it, as (view, its column, the relation's column); a table with generated columns reads itself.
     """
 
     snapshot: Snapshot
@@ -130,7 +130,7 @@ class Ways:
         for view, columns in (views or {}).items():
             for column, sources in columns.items():
                 for relation_name, source in sources:
-                    if relation_name != view:
+                    if (relation_name, source) != (view, column):
                         readers[relation_name].append((view, column, source))
         return cls(
             snapshot,
