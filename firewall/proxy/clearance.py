@@ -15,19 +15,22 @@ from typing import TYPE_CHECKING
 from firewall import approval, audit, clock, ids
 from firewall.approval import State
 from firewall.errors import StoreError
-from firewall.policy import Action
+from firewall.places import FETCH
+from firewall.policy import Action, obligations
 from firewall.proxy import telling, text
 from firewall.proxy.standing import STANDS_SECONDS, Leave, Standing
+from firewall.sql import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from firewall.gate import Judgement
-    from firewall.policy import Moment, Subject
+    from firewall.policy import Moment, Obligations, Subject
     from firewall.proxy.behind import Behind
     from firewall.proxy.guarded import Entrance, Guarded
-    from firewall.session import Act, Done, Refusal
+    from firewall.session import Act, Bounds, Done, Refusal
 
+CURSOR = "declare_cursor_stmt"
 # A held statement hears that it still waits this often.
 REMINDER_SECONDS = 30.0
 
@@ -55,6 +58,9 @@ class Clearance:
         self._holds: dict[int, str] = {}
         self._withdrawn: dict[int, str] = {}
         self._asked: set[int] = set()
+        self._bounds: dict[int, Bounds] = {}
+        # something was released under obligations: a cursor may return its rows any time later
+        self._bounded = False
         self.standing = Standing(guarded.gate, behind)
         self._may_stand = house.standing_releases
 
@@ -88,6 +94,7 @@ class Clearance:
             self._withdrawn.pop(ticket, None)
         if refusal is not None:
             self._holds.pop(ticket, None)
+            self._bounds.pop(ticket, None)
         return refusal
 
     async def _ask(
@@ -104,20 +111,22 @@ class Clearance:
         statement = self.statement(ticket)
         record = telling.judgement_record(judgement, self.session, statement)
         digest = self._digest(judgement, acts)
-        free = verdict.action is Action.ALLOW and not verdict.obligations
+        if verdict.enforced and verdict.action is not Action.DENY:
+            refusal = self._obstacle(judgement)
+            if refusal is not None:
+                # INVARIANT: 3. what is let through under a condition does not pass without it
+                await self._log.append([record, self.refusal_record(refusal, statement)])
+                return refusal
+        free = verdict.action is Action.ALLOW
         if not verdict.enforced or free:
             leave = f"rule {verdict.rule}" if verdict.enforced else "observe mode"
             stands = self._may_stand and Standing.may(judgement, acts)
+            self._bind(ticket, judgement, verdict.obligations)
             await self._guarded.gate.releasing(judgement, self.session, statement)
             await self._log.append([record, self._release(ticket, digest, leave, acts, standing=stands)])
             if stands:
                 self._give_standing(statement, judgement)
             return None
-        if verdict.obligations:
-            # INVARIANT: 3. what is let through under a condition does not pass without it
-            refusal = telling.not_enforceable(judgement)
-            await self._log.append([record, self.refusal_record(refusal, statement)])
-            return refusal
         if verdict.action is Action.DENY:
             refusal = telling.denied(judgement)
             await self._log.append([record, self.refusal_record(refusal, statement)])
@@ -128,6 +137,34 @@ class Clearance:
             return refusal
         await self._log.append([record])
         return await self._wait(ticket, judgement, acts, digest, tell, moment)
+
+    def bounds(self, ticket: int) -> Bounds | None:
+        """Under which of them `ask` gave leave."""
+        return self._bounds.pop(ticket, None)
+
+    def _obstacle(self, judgement: Judgement) -> Refusal | None:
+        """Why its obligations, or those of what ran before, could not be seen to."""
+        owed, statements = judgement.verdict.obligations, judgement.analysis.statements
+        if self._bounded and any(statement.node == FETCH for statement in statements):
+            return telling.no_cursor()
+        if not owed:
+            return None
+        if owed.max_affected_rows is not None or owed.read_only or owed.masks:
+            return telling.not_enforceable(judgement)
+        if len(statements) > 1:
+            return telling.not_by_one()
+        if any(statement.node in (CURSOR, FETCH) for statement in statements):
+            return telling.no_cursor()
+        return None
+
+    def _bind(self, ticket: int, judgement: Judgement, owed: Obligations) -> None:
+        """What ends a transaction returns nothing, and cannot be undone."""
+        if not judgement.verdict.enforced or not owed:
+            return
+        if all(effect.kind is Kind.TRANSACTION for effect in judgement.effects):
+            return
+        self._bounded = True
+        self._bounds[ticket] = telling.bounds(judgement, owed)
 
     def at_once(self, ticket: int, judgement: Judgement, acts: Sequence[Act]) -> Leave | None:
         """Leave without waiting: the standing release that covers it. If there is none, `ask`."""
@@ -221,6 +258,12 @@ class Clearance:
         fresh = await gate.now(judgement, moment)
         forbidden = fresh.verdict.action is Action.DENY
         if now == hold.digest and fresh.effects == judgement.effects and not forbidden:
+            if fresh.verdict.enforced and (refusal := self._obstacle(fresh)) is not None:
+                await self._desk.withdraw(hold.id, refusal.message)
+                await self._log.append([self.refusal_record(refusal, self.statement(ticket), hold.id)])
+                return refusal
+            owed = obligations.together([judgement.verdict.obligations, fresh.verdict.obligations])
+            self._bind(ticket, judgement, owed)
             await gate.releasing(judgement, self.session, self.statement(ticket))
             if await self._desk.consume(hold.id, now, [release]):
                 return None

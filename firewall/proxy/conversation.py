@@ -75,6 +75,7 @@ class Conversation:
         self._commands: deque[session.Command] = deque()
         self._performing = False
         self._transaction_since: float | None = None
+        self._clock: asyncio.TimerHandle | None = None
 
     async def run(self) -> str:
         """Relay until either side has gone; returns why it ended."""
@@ -91,7 +92,7 @@ class Conversation:
         if back.lost:
             self._event(machine.backend_lost)
         await self._closed.wait()
-        for timer in (self._ending, self._knocking):
+        for timer in (self._ending, self._knocking, self._clock):
             if timer is not None:
                 timer.cancel()
         # outcomes and withdrawals still have to be written
@@ -211,8 +212,10 @@ class Conversation:
                 # now, not in a task: nothing may be judged by the old catalog from here on
                 self._guarded.gate.outdate()
                 self._spawn(self._read_catalog())
-            case session.CancelUpstream():
-                self._spawn(upstream.cancel(self._guarded.database, self._back.pid, self._back.key))
+            case session.CancelUpstream(ours):
+                self._spawn(self._cancel(ours=ours))
+            case session.Clock(number, seconds):
+                self._set_clock(number, seconds)
             case session.Close(why, fault):
                 self._close(why, fault=fault)
             case _:
@@ -313,8 +316,9 @@ class Conversation:
             refusal = telling.not_recorded(error.message)
         if refusal is None:
             self._released_at[command.ticket] = time.monotonic()
-            leave = self._clearance.standing.of(judgement)
-            self._event(lambda: self._machine.cleared(command.ticket, leave))
+            bounds = self._clearance.bounds(command.ticket)
+            leave = self._clearance.standing.of(judgement) if bounds is None else None
+            self._event(lambda: self._machine.cleared(command.ticket, leave, bounds))
         else:
             self._event(lambda: self._machine.refused(command.ticket, refusal))
 
@@ -325,6 +329,18 @@ class Conversation:
         began = self._released_at.pop(done.ticket, time.monotonic())
         micros = int((time.monotonic() - began) * 1_000_000)
         await self._clearance.note(done, micros)
+
+    async def _cancel(self, *, ours: bool) -> None:
+        await upstream.cancel(self._guarded.database, self._back.pid, self._back.key)
+        if ours and not self._closed.is_set():
+            self._event(self._machine.cancelled)
+
+    def _set_clock(self, number: int, seconds: float) -> None:
+        if self._clock is not None:
+            self._clock.cancel()
+        self._clock = asyncio.get_running_loop().call_later(
+            seconds, lambda: self._event(lambda: self._machine.time_over(number))
+        )
 
     async def _read_catalog(self) -> None:
         try:

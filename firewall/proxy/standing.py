@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from firewall.places import FETCH
 from firewall.policy import Action
 from firewall.proxy.behind import Run
 
@@ -70,6 +71,8 @@ class Standing:
             judgement.verdict.action is Action.ALLOW
             and not judgement.verdict.facts
             and not judgement.verdict.obligations
+            # whose rows these are, only the session knows
+            and all(statement.node != FETCH for statement in judgement.analysis.statements)
             and not judgement.native
             and not judgement.analysis.volatile
             and not judgement.changes_catalog

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from firewall import audit, clock, ids
 from firewall.approval import Hold, State
 from firewall.proxy.text import printable
-from firewall.session import Refusal
+from firewall.session import Bounds, Refusal
 from firewall.sql import Kind
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from firewall.errors import CatalogError
     from firewall.gate import Judgement
+    from firewall.policy import Obligations
     from firewall.session import Done
 
 _SEVERITY = {kind: place for place, kind in enumerate(Kind)}
@@ -26,6 +27,8 @@ _SEVERITY = {kind: place for place, kind in enumerate(Kind)}
 REJECTED = "QF001"
 EXPIRED = "QF002"
 VOIDED = "QF003"
+BEYOND = "QF005"
+LATE = "QF006"
 NOT_RECORDED = "58030"
 NOT_JUDGED = "58000"
 INSUFFICIENT_PRIVILEGE = "42501"
@@ -110,7 +113,7 @@ def outcome_record(
         **correlation(session, statement, hold),
         agent=agent,
         tag=printable("; ".join(done.tags)),
-        rows=rows_of(done.tags),
+        rows=rows_of(done.tags) or done.rows,
         bytes=done.size,
         micros=micros,
         sqlstate=done.sqlstate,
@@ -186,6 +189,43 @@ def not_enforceable(judgement: Judgement) -> Refusal:
         f"query-firewall: rule `{verdict.rule}` lets this run under obligations that cannot be enforced here",
         detail=printable(str(verdict.obligations)),
         hint="ask the policy's owner to hold such statements, or to let them run without obligations",
+    )
+
+
+def bounds(judgement: Judgement, owed: Obligations) -> Bounds:
+    """The obligations that sessions see to, and the errors of those that go beyond."""
+    rule = judgement.verdict.rule
+    most, within = owed.max_rows, owed.statement_timeout
+    beyond = Refusal(
+        BEYOND,
+        f"query-firewall: the result was stopped after {most} rows, more are not allowed at a time",
+        detail=f"rule `{rule}` lets this run with at most {most} rows returned",
+        hint="ask for less: add a condition or a LIMIT, or aggregate",
+    )
+    late = Refusal(
+        LATE,
+        f"query-firewall: the statement was cancelled after {within or 0:g} s, which is all that it may take",
+        detail=f"rule `{rule}` lets this run for at most {within or 0:g} s",
+        hint="ask for less, or ask for it in parts",
+    )
+    return Bounds(most, within, beyond, late)
+
+
+def not_by_one() -> Refusal:
+    """Several statements in one Query share one answer."""
+    return Refusal(
+        "0A000",
+        "query-firewall: statements under obligations cannot be sent together in one query",
+        hint="send them one at a time",
+    )
+
+
+def no_cursor() -> Refusal:
+    """What is fetched from it would be nobody's rows."""
+    return Refusal(
+        "0A000",
+        "query-firewall: cursors cannot be used with or after statements under obligations",
+        hint="run the query itself, in parts if it returns much; or fetch in another session",
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from firewall import wire
 from firewall.errors import ProtocolViolation
+from firewall.session.bounds import Bounding
 from firewall.session.commands import CatalogChanged, Done
 from firewall.session.outbox import Outbox
 from firewall.session.portals import Portals
@@ -72,12 +73,13 @@ class Backend:
     settings: counts the settings that Postgres has reported to be new.
     """
 
-    def __init__(self, parameters: Mapping[str, str]) -> None:
+    def __init__(self, parameters: Mapping[str, str], reserved: str = "") -> None:
         self.replies = Replies()
         self.outbox = Outbox(self.replies)
         self.prepared = Prepared(self.replies)
         self.portals = Portals()
         self.watcher = Watcher()
+        self.bounding = Bounding(self.outbox, self.replies, reserved)
         self.status = "I"
         self.skipping = False
         self.copy_in = False
@@ -91,6 +93,9 @@ class Backend:
         self._parameters = dict(parameters)
         self._open: dict[int, Work] = {}
         self._stopped = False
+        # bytes of a row that are to come, and whether the client has had what came of it
+        self._rest = 0
+        self._half = True
 
     def reads(self, text: str) -> bool:
         """`text` cannot mean to the server something else than to the grammar (design section 5)."""
@@ -108,6 +113,7 @@ class Backend:
             and not self.catalog_changed
             and not self.skipping
             and not self.copy_in
+            and not self.bounding.waits
             and self.status != "E"
             and not self.outbox.closed
             and self.replies.ignored_syncs == 0
@@ -118,7 +124,7 @@ class Backend:
     @property
     def at_boundary(self) -> bool:
         """Nothing half-sent: a message of our own may be put in here."""
-        return self._stopped or not self._cutter.mid_frame
+        return self._stopped or not self._cutter.mid_frame or not self._half
 
     def opens(self, work: Work) -> None:
         self._open[work.ticket] = work
@@ -128,6 +134,7 @@ class Backend:
 
     def receive(self, data: bytes) -> None:
         """Raises ProtocolViolation when the server's answers are not those that are owed."""
+        self._rest = self._cutter.passing
         try:
             items = self._cutter.feed(data)
         except wire.BrokenFraming as broken:
@@ -135,6 +142,7 @@ class Backend:
             self._take(broken.before)
             raise
         self._take(items)
+        self.bounding.taken()
 
     def _take(self, items: Iterable[wire.Frame | wire.Bulk]) -> None:
         for item in items:
@@ -147,9 +155,19 @@ class Backend:
         head = self.replies.head
         if head is None or head.owed not in RUNS:
             raise ProtocolViolation("the server sent rows that nobody asked for")
-        if head.work is not None:
-            head.work.size += len(bulk.data)
-        self.outbox.to_frontend(bulk.data)
+        work, data = head.work, bulk.data
+        rest, self._rest = self._rest, 0
+        if work is not None:
+            if work.bounds is None:
+                work.rows += bulk.frames
+            else:
+                data = self.bounding.pass_on(data, bulk.frames, rest if self._half else 0, work)
+                if not data:
+                    self._half = False
+                    return
+            work.size += len(data)
+        self._half = len(data) == len(bulk.data)
+        self.outbox.to_frontend(data)
 
     def _frame(self, frame: wire.Frame) -> None:
         code = chr(frame.code)
@@ -198,12 +216,29 @@ class Backend:
                     self._over(head.portal)
                 case Owed.PROBE:
                     self.probe_accepted = True
+                case Owed.EXECUTE if not self.bounding.ends(head):
+                    # it is undone; this is not the client's answer
+                    self.skipping = head.work is not None and not head.work.simple
+                    return
                 case Owed.EXECUTE:
                     self._executed(head, frame)
                 case _:
                     pass
-        if not head.swallow:
+        work = head.work
+        if work is not None and (work.simple or work.stopped is not None):
+            self._answer_bounded(frame, head, work)
+        elif not head.swallow:
             self.outbox.to_frontend(frame.raw)
+
+    def _answer_bounded(self, frame: wire.Frame, head: Reply, work: Work) -> None:
+        """A Query's result without rows is not described, and a COPY that was stopped does not end well."""
+        swallow = (
+            head.swallow or frame.code == ord("n") or (frame.code == ord("c") and work.stopped is not None)
+        )
+        if not swallow:
+            self.outbox.to_frontend(frame.raw)
+        if work.simple and head.owed is Owed.EXECUTE and frame.code in b"CI":
+            self.bounding.closes(work)
 
     def _begins(self, frame: wire.Frame, head: Reply) -> None:
         work = head.portal.work if head.portal is not None else head.work
@@ -255,11 +290,13 @@ class Backend:
         self.ended = error.severity in {"FATAL", "PANIC"}
         # INVARIANT: 8. one refusal gives one ErrorResponse: Postgres's own, in our words
         refusal = head.refusal if head is not None and not self.ended else None
+        if head is not None and head.work is not None and not self.ended:
+            refusal = refusal or head.work.stopped
         self.outbox.to_frontend(in_our_words(refusal) if refusal else frame.raw)
         if head is None or self.ended:
             # an administrator or a timeout ended us; what is open learns of it when the connection is lost
             return
-        if head.work is not None:
+        if head.work is not None and head.work.stopped is None:
             head.work.sqlstate, head.work.message = error.sqlstate, error.message
         if head.owed is Owed.QUERY:
             return
@@ -282,7 +319,9 @@ class Backend:
 
     def _skip(self, head: Reply, error: wire.ErrorResponse) -> None:
         """Postgres discards everything up to Sync."""
-        for reply in self.replies.skip_to_sync():
+        skipped = self.replies.skip_to_sync()
+        self.bounding.fails(skipped)
+        for reply in skipped:
             work = reply.work
             if reply.owed is Owed.DESCRIBE and reply.portal is not None:
                 reply.portal.work.described = False  # it may outlive the batch, behind a savepoint
@@ -292,7 +331,11 @@ class Backend:
                 work.sqlstate, work.message = error.sqlstate, f"not run, its batch failed: {error.message}"
             self._close(work)
         sync = self.replies.head
-        if head.owed is Owed.PROBE:
+        if head.work is not None and head.work.simple:
+            # it was one message to the client, and ReadyForQuery follows
+            self.skipping = False
+            self.bounding.failed_query(head.work)
+        elif head.owed is Owed.PROBE:
             # the client asked by a simple Query: error and ReadyForQuery are its whole answer
             self.probe_accepted = False
             if sync is not None:
@@ -339,7 +382,15 @@ class Backend:
     def _close(self, work: Work) -> None:
         if self._open.pop(work.ticket, None) is not None:
             judgement = work.ruling.judgement
-            done = Done(work.ticket, judgement, tuple(work.tags), work.size, work.sqlstate, work.message)
+            done = Done(
+                work.ticket,
+                judgement,
+                tuple(work.tags),
+                work.size,
+                work.sqlstate,
+                work.message,
+                rows=work.rows,
+            )
             self.outbox.commands.append(done)
 
 

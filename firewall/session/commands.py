@@ -73,6 +73,19 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a release has to keep to: rows that it returns at most, seconds that an execution of it may take.
+
+    None for any. beyond, late: what the client is told where it does not.
+    """
+
+    most: int | None
+    within: float | None
+    beyond: Refusal
+    late: Refusal
+
+
+@dataclass(frozen=True, slots=True)
 class ToFrontend:
     data: bytes
 
@@ -135,6 +148,7 @@ class Done:
     """Postgres has answered what was asked under `ticket`. Sizes in bytes of DataRow and CopyData frames.
 
     released: false when nothing was released: Postgres rejected the text itself, or nobody waits for it.
+    rows: how many of these frames reached the client.
     """
 
     ticket: int
@@ -144,6 +158,7 @@ class Done:
     sqlstate: str = ""
     message: str = ""
     released: bool = True
+    rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +175,17 @@ class CatalogChanged:
 
 @dataclass(frozen=True, slots=True)
 class CancelUpstream:
-    """Send a CancelRequest with the real key."""
+    """Send a CancelRequest with the real key. ours: answer with `Session.cancelled()` when that is over."""
+
+    ours: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Call `Session.time_over(number)` after so many seconds; there is one clock, and this sets it anew."""
+
+    number: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +207,7 @@ Command = (
     | Declined
     | CatalogChanged
     | CancelUpstream
+    | Clock
     | Close
 )
 
@@ -191,7 +217,9 @@ class Work:
     """What was released under one ticket, until Postgres has answered all of it.
 
     left: executions that have not ended. index: of its newest message among all that were sent.
-    described: Postgres has been asked what its result is, before it was asked for any row.
+    described: Postgres has been asked what its result is, before it was asked for any row. rows: that reached
+    the client. stopped: what the client is told, since it went beyond its bounds. simple: the client sent it
+    as a Query.
     """
 
     ticket: int
@@ -199,6 +227,10 @@ class Work:
     left: int
     index: int = 0
     described: bool = False
+    bounds: Bounds | None = None
+    rows: int = 0
+    stopped: Refusal | None = None
+    simple: bool = False
     tags: list[str] = field(default_factory=list)
     size: int = 0
     sqlstate: str = ""

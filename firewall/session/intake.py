@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from firewall import wire
 from firewall.errors import ProtocolViolation
 from firewall.session import portals, prepared
+from firewall.session.bounds import UNKNOWN_CURSOR
 from firewall.session.commands import Foresee, Refusal
 from firewall.session.prepared import distinct
 from firewall.session.replies import RUNS, Owed, Reply
@@ -73,6 +74,8 @@ class Intake:
                 return False
             self._line.pop()
             return True
+        if self._backend.bounding.waits:
+            return False
         if self._backend.skipping and not isinstance(message, wire.Sync):
             self._line.pop()
             return True
@@ -189,7 +192,10 @@ class Intake:
 
     def _take_execute(self, name: str) -> None:
         portal, watcher = self._backend.portals.find(name), self._backend.watcher
-        if portal is None:
+        if portal is None and self._backend.bounding.seen:
+            # INVARIANT: 3. whose rows they are, and under which bounds, nobody can tell
+            self._deciding.decline(UNKNOWN_CURSOR)
+        elif portal is None:
             # Postgres knows it as a cursor that SQL declared, or not at all
             if watcher.knows_cursors:
                 self._describe(name, None)
@@ -201,7 +207,10 @@ class Intake:
             if not (portal.work.described or watcher.has_seen(portal.work.ruling)):
                 self._describe(name, portal)
             self._backend.prepared.prepares(portal.work.ruling.prepares)
-            self._pass(Reply(Owed.EXECUTE, work=portal.work, portal=portal))
+            execution = Reply(Owed.EXECUTE, work=portal.work, portal=portal)
+            self._pass(execution)
+            if portal.work.bounds is not None:
+                self._backend.bounding.runs(execution)
         self._deciding.touched = True
 
     def _pass(self, reply: Reply | None = None) -> None:

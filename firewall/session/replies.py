@@ -40,6 +40,14 @@ CHANGES = (Owed.EXECUTE, Owed.SYNC, Owed.QUERY)
 RUNS = (Owed.EXECUTE, Owed.QUERY)
 
 
+def bait(refusal: Refusal) -> str:
+    """A text that Postgres must fail; for the database's log it says why."""
+    # INVARIANT: 3. what is refused never reaches Postgres; this text begins with no keyword and must fail
+    # any encoding has ASCII, and a message cannot hold NUL
+    why = refusal.message.replace("\0", " ").encode("ascii", "replace").decode()
+    return f"query_firewall refused this statement: {why}"
+
+
 def weight(sql: str | None, types: tuple[int, ...]) -> int:
     """What a prepared statement takes of our memory, roughly: text, types, and what is around them."""
     return 200 + len(sql or "") + 40 * len(types)

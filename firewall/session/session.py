@@ -23,7 +23,7 @@ from firewall.session.turn import Deciding
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from firewall.session.commands import Command, Refusal, Ruling
+    from firewall.session.commands import Bounds, Command, Refusal, Ruling
 
 # One client message; a statement or a parameter larger than this is COPY's business.
 MAX_FRONTEND_FRAME = 64 * 1024 * 1024
@@ -45,7 +45,7 @@ class Session:
     def __init__(self, *, reserved: str, facts: object, parameters: Mapping[str, str]) -> None:
         self._framer = wire.Framer(MAX_FRONTEND_FRAME)
         self._line = Line()
-        self._backend = Backend(parameters)
+        self._backend = Backend(parameters, reserved)
         self._outbox = self._backend.outbox
         self._deciding = Deciding(self._line, self._backend, reserved=reserved, facts=facts)
         self._intake = Intake(self._line, self._backend, self._deciding, reserved=reserved)
@@ -84,6 +84,7 @@ class Session:
             and self._deciding.turn is None
             and not self._line
             and not len(self._backend.replies)
+            and not self._backend.bounding.waits
         )
 
     @property
@@ -125,8 +126,10 @@ class Session:
         """The answer to `Judge`."""
         return self._event(lambda: self._deciding.ruled(ticket, ruling))
 
-    def cleared(self, ticket: int, stands: object | None = None) -> list[Command]:
-        """Leave was given and the release is durable.
+    def cleared(
+        self, ticket: int, stands: object | None = None, bounds: Bounds | None = None
+    ) -> list[Command]:
+        """Leave was given, within these bounds, and the release is durable.
 
         stands: what the edge calls this release if it is good for further runs of the same text; see `lane`.
         """
@@ -136,7 +139,7 @@ class Session:
         turn = self._deciding.turn
 
         def clear() -> None:
-            if self._deciding.cleared(ticket) and stands is not None and turn is not None:
+            if self._deciding.cleared(ticket, bounds) and stands is not None and turn is not None:
                 assert turn.ruling is not None
                 self.lane.learn(turn.sql, turn.bind, turn.ruling, stands)
 
@@ -164,6 +167,14 @@ class Session:
     def cancel(self) -> list[Command]:
         """A CancelRequest with this session's key arrived."""
         return self._event(self._deciding.cancel)
+
+    def time_over(self, number: int) -> list[Command]:
+        """The answer to `Clock`."""
+        return self._event(lambda: self._backend.bounding.time_over(number))
+
+    def cancelled(self) -> list[Command]:
+        """The answer to a `CancelUpstream` of our own: it is over, whatever came of it."""
+        return self._event(self._backend.bounding.cancelled)
 
     def frontend_lost(self) -> list[Command]:
         """The client closed its socket, or said Terminate while it waited."""

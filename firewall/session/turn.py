@@ -28,12 +28,13 @@ from firewall.session.commands import (
     Work,
 )
 from firewall.session.prepared import own_types
-from firewall.session.replies import Owed, Reply
+from firewall.session.replies import Owed, Reply, bait
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from firewall.session.backend import Backend
+    from firewall.session.commands import Bounds
     from firewall.session.line import Line
 
 CANCELLED = Refusal("57014", "canceling statement due to user request")
@@ -152,8 +153,8 @@ class Deciding:
             turn.ruling = ruling
             self._proceed(turn, ruling)
 
-    def cleared(self, ticket: int) -> bool:
-        """Leave was given, and the log says so; if nobody waits for it now, the log hears that too.
+    def cleared(self, ticket: int, bounds: Bounds | None = None) -> bool:
+        """Leave was given, within these bounds, and the log says so; it hears if nobody waits for it now.
 
         Whether it was sent.
         """
@@ -170,7 +171,7 @@ class Deciding:
             self._outbox.commands.append(done)
             self._refuse(turn, CANCELLED)
             return False
-        self._release(turn, turn.ruling)
+        self._release(turn, turn.ruling, bounds)
         return True
 
     def refused(self, ticket: int, refusal: Refusal) -> None:
@@ -300,6 +301,7 @@ class Deciding:
     def _probe(self, sql: str) -> None:
         self._backend.probe_accepted = False
         name = self._reserved
+        self._backend.bounding.clear_name()
         self._outbox.inject(wire.Parse(name, sql), Reply(Owed.PROBE, swallow=True))
         self._outbox.inject(wire.Close("S", name), Reply(Owed.CLOSE, swallow=True))
         self._outbox.inject(wire.Sync(), Reply(Owed.SYNC, swallow=True))
@@ -340,7 +342,7 @@ class Deciding:
 
     # --- ends
 
-    def _release(self, turn: Turn, ruling: Ruling) -> None:
+    def _release(self, turn: Turn, ruling: Ruling, bounds: Bounds | None) -> None:
         self.turn = None
         backend = self._backend
         prepares = not all(backend.prepared.means(*pair) for pair in ruling.prepares)
@@ -350,12 +352,21 @@ class Deciding:
             backend.portals.names_changed()
             self.facts = ruling.facts
         work = self._granted.popleft()
+        work.bounds = bounds
+        if bounds is not None and not backend.bounding.seen:
+            # it may open cursors: what was bound to fetch from some has to be judged anew
+            backend.bounding.seen = True
+            backend.portals.names_changed()
         backend.opens(work)
         if turn.bind is not None:
             self._send_bind(turn.bind, work)
             return
         # whatever transaction was implied so far ends with a simple Query
         self.touched = False
+        if bounds is not None:
+            self._line.pop()
+            backend.bounding.query(turn.sql, work)
+            return
         self._outbox.to_backend(self._line.pop().raw)
         backend.replies.push(Reply(Owed.QUERY, work=work))
         work.index = backend.replies.sent
@@ -393,8 +404,7 @@ class Deciding:
 
     def _bait(self, refusal: Refusal, *, simple: bool) -> None:
         self._line.pop()
-        # INVARIANT: 3. what is refused never reaches Postgres; this text begins with no keyword and must fail
-        text = f"query_firewall refused this statement: {_printable(refusal.message)}"
+        text = bait(refusal)
         if simple:
             self.touched = False
             self._outbox.inject(wire.Query(text), Reply(Owed.QUERY, refusal=refusal))
@@ -408,8 +418,3 @@ def _postgres_first(turn: Turn, ruling: Ruling) -> bool:
     if ruling.native and (turn.bind is not None or ruling.single):
         return True
     return ruling.action is Action.HOLD
-
-
-def _printable(text: str) -> str:
-    """For the database's log: any encoding has ASCII, and a message cannot hold NUL."""
-    return text.replace("\0", " ").encode("ascii", "replace").decode()

@@ -132,6 +132,11 @@ class BackendCutter:
         return len(self._buffer)
 
     @property
+    def passing(self) -> int:
+        """Bytes of a row that has been handed on in part that are still to come."""
+        return self._passing
+
+    @property
     def mid_frame(self) -> bool:
         """A row has been handed on in part: nothing may be put in here before its rest."""
         return self._passing > 0

@@ -9,7 +9,8 @@ reads like a packet trace:
       judge 1 DELETE FROM t
     ruled: 1 hold
 
-Events: `client:` `server:` bytes from that side; `ruled: TICKET VERDICT [flags]`, `cleared:`, `refused:`
+Events: `client:` `server:` bytes from that side; `ruled: TICKET VERDICT [flags]`,
+`cleared: TICKET [most=ROWS] [within=SECONDS]`, `refused:`, `time over: NUMBER`, `cancelled`,
 `notice:`, `cancel`, `knock`, `client lost`, `client ended`, `time out`, `server lost`, `shut down`,
 `failed:`.
 Flags of a ruling: native, multi, ddl, path, `shows=2,3` (columns of relation 7 whose columns 1 and 2 are
@@ -62,7 +63,12 @@ def happen(machine: session.Session, event: str, chunk: int = 0) -> list[session
             ticket, verdict, *flags = rest.split(" ", 2)
             return machine.ruled(int(ticket), ruling(verdict, flags[0] if flags else ""))
         case "cleared":
-            return machine.cleared(int(rest))
+            ticket, *flags = rest.split(" ", 1)
+            return machine.cleared(int(ticket), bounds=bounds(flags[0]) if flags else None)
+        case "time over":
+            return machine.time_over(int(rest))
+        case "cancelled":
+            return machine.cancelled()
         case "refused":
             ticket, sqlstate, message = rest.split(" ", 2)
             return machine.refused(int(ticket), session.Refusal(sqlstate, message))
@@ -105,6 +111,17 @@ def ruling(verdict: str, flags: str = "") -> session.Ruling:
         facts="other facts" if "path" in words else "facts",
         prepares=((prepares[1], prepares[2]),) if prepares else (),
         watch=watch(shows[1], words) if shows else None,
+    )
+
+
+def bounds(flags: str) -> session.Bounds:
+    """`most=2`, `within=3`, or both."""
+    said = dict(flag.split("=") for flag in flags.split())
+    return session.Bounds(
+        int(said["most"]) if "most" in said else None,
+        float(said["within"]) if "within" in said else None,
+        session.Refusal("QF005", "too many"),
+        session.Refusal("QF006", "too long"),
     )
 
 
@@ -237,8 +254,10 @@ def render(commands: Sequence[session.Command]) -> list[str]:
                 lines.append(f"declined {refusal.sqlstate}")
             case session.CatalogChanged():
                 lines.append("catalog changed")
-            case session.CancelUpstream():
-                lines.append("cancel upstream")
+            case session.CancelUpstream(ours):
+                lines.append("cancel upstream for us" if ours else "cancel upstream")
+            case session.Clock(number, seconds):
+                lines.append(f"clock {number} {seconds:g} s")
             case session.Close(why, fault):
                 lines.append(f"{'fault' if fault else 'close'} {why}")
             case _:

@@ -1,0 +1,175 @@
+"""Sees to it that a release keeps its bounds: rows that it may return, time that an execution may take.
+
+What is beyond a bound does not reach the client, and Postgres is asked to cancel. Nothing is sent behind a
+bounded execution until it is answered, not even Sync: if it ends by itself although it was stopped, it is
+still part of an open transaction, and a text that Postgres must fail undoes it. So the client's error is
+Postgres's own in either case, and client and Postgres agree on what has come of it. For the same reason a
+simple Query is sent as a Parse, a Bind and an Execute.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from firewall import wire
+from firewall.session.commands import CancelUpstream, Clock, Refusal
+from firewall.session.portals import Portal
+from firewall.session.replies import Owed, Reply, bait
+from firewall.wire.framing import HEADER
+
+if TYPE_CHECKING:
+    from firewall.session.commands import Work
+    from firewall.session.outbox import Outbox
+    from firewall.session.replies import Replies
+
+UNKNOWN_CURSOR = Refusal(
+    "0A000",
+    "query-firewall does not run cursors by the protocol after a statement under obligations",
+    hint="fetch from it in a session of its own, or run its query without a cursor",
+)
+
+
+class Bounding:
+    """The bounded execution under way, if there is one.
+
+    seen: something was released under bounds in this session.
+    """
+
+    def __init__(self, outbox: Outbox, replies: Replies, reserved: str) -> None:
+        self.seen = False
+        self._outbox = outbox
+        self._replies = replies
+        self._reserved = reserved
+        self._running: Reply | None = None
+        self._due: Work | None = None  # is undone once no cancel of ours is under way
+        self._cancelling = False
+        self._number = 0
+        self._left = False
+
+    @property
+    def waits(self) -> bool:
+        """Nothing may be sent to Postgres but data for COPY."""
+        return self._running is not None or self._due is not None or self._cancelling
+
+    # --- what is sent
+
+    def query(self, sql: str, work: Work) -> None:
+        """The text of a simple Query, so that the client gets the answer that it would get to one."""
+        work.simple = True
+        work.left += 1  # until ReadyForQuery
+        name = self._reserved
+        portal = Portal(name, work, self._replies.sent, 0)
+        portal.begun = True
+        self.clear_name()
+        self._outbox.inject(wire.Parse(name, sql), Reply(Owed.PROBE, swallow=True, work=work))
+        self._outbox.inject(wire.Bind(name, name), Reply(Owed.BIND, swallow=True, work=work))
+        self._outbox.inject(wire.Describe("P", name), Reply(Owed.DESCRIBE, work=work, portal=portal))
+        execution = Reply(Owed.EXECUTE, work=work, portal=portal)
+        self._outbox.inject(wire.Execute(name), execution)
+        work.index = self._replies.sent
+        self.runs(execution)
+
+    def clear_name(self) -> None:
+        """Before the reserved name is used: a Query that failed may have left its text there."""
+        if self._left:
+            self._outbox.inject(wire.Close("S", self._reserved), Reply(Owed.CLOSE, swallow=True))
+
+    def runs(self, execution: Reply) -> None:
+        """A bounded Execute has been sent."""
+        self._outbox.to_backend(wire.Flush().encode())
+        self._running = execution
+        work = execution.work
+        assert work is not None
+        assert work.bounds is not None
+        if work.bounds.within is not None:
+            self._number += 1
+            self._outbox.commands.append(Clock(self._number, work.bounds.within))
+
+    # --- what is answered
+
+    def pass_on(self, data: bytes, begins: int, rest: int, work: Work) -> bytes:
+        """What the client gets of rows: `begins` begin in `data`, behind `rest` bytes of one before."""
+        assert work.bounds is not None
+        most = work.bounds.most
+        if work.stopped is None and (most is None or work.rows + begins <= most):
+            work.rows += begins
+            return data
+        at = min(rest, len(data))
+        if work.stopped is None:
+            assert most is not None
+            while work.rows < most:
+                # whole frames: another one begins behind each of these
+                at += 1 + int.from_bytes(data[at + 1 : at + HEADER])
+                work.rows += 1
+            _stop(work, work.bounds.beyond)
+        return data[:at]
+
+    def taken(self) -> None:
+        """Everything that came has been looked at."""
+        running = self._running
+        if running is not None and running.work is not None and running.work.stopped is not None:
+            self._cancel()
+
+    def ends(self, reply: Reply) -> bool:
+        """Postgres has answered an Execute without an error. False if the client must not hear of it."""
+        if reply is not self._running:
+            return True
+        self._running = None
+        work = reply.work
+        assert work is not None
+        if work.stopped is not None:
+            self._due = work
+            self._undo()
+            return False
+        return True
+
+    def closes(self, work: Work) -> None:
+        """A simple Query has been answered, up to ReadyForQuery."""
+        self._outbox.inject(wire.Close("P", self._reserved), Reply(Owed.CLOSE, swallow=True))
+        self._outbox.inject(wire.Close("S", self._reserved), Reply(Owed.CLOSE, swallow=True))
+        self._outbox.inject(wire.Sync(), Reply(Owed.SYNC, work=work))
+
+    def failed_query(self, work: Work) -> None:
+        """The same, of one that failed. What it prepared outlives its transaction."""
+        self._left = True
+        self._outbox.inject(wire.Sync(), Reply(Owed.SYNC, work=work))
+
+    def fails(self, replies: list[Reply]) -> None:
+        """Postgres has answered one of these with an error, and discards the others."""
+        if any(reply is self._running for reply in replies):
+            self._running = None
+
+    # --- what else happens
+
+    def time_over(self, number: int) -> None:
+        """The answer to `Clock`."""
+        work = self._running.work if self._running is not None else None
+        if number == self._number and work is not None and work.stopped is None:
+            assert work.bounds is not None
+            _stop(work, work.bounds.late)
+            self._cancel()
+
+    def cancelled(self) -> None:
+        """The answer to our own `CancelUpstream`: it does not concern anything that is sent from now on."""
+        self._cancelling = False
+        self._undo()
+
+    def _cancel(self) -> None:
+        running = self._running
+        if not self._cancelling and running is not None and running.owed is Owed.EXECUTE:
+            self._cancelling = True
+            self._outbox.commands.append(CancelUpstream(ours=True))
+
+    def _undo(self) -> None:
+        work = self._due
+        if work is None or self._cancelling:
+            return
+        self._due = None
+        assert work.stopped is not None
+        self._running = Reply(Owed.REFUSAL, refusal=work.stopped, work=work)
+        self._outbox.inject(wire.Parse(self._reserved, bait(work.stopped)), self._running)
+
+
+def _stop(work: Work, refusal: Refusal) -> None:
+    work.stopped = refusal
+    work.sqlstate, work.message = refusal.sqlstate, refusal.message
