@@ -166,8 +166,8 @@ class Model:
         self._check(sql)
         self.ran.append((sql, ()))
         if sql.startswith("SELECT"):
-            row = wire.DataRow((_value(sql),)).encode()
-            return _described(sql) + row + wire.CommandComplete("SELECT 1").encode() + self._ready()
+            rows = wire.DataRow((_value(sql),)).encode() * _ROWS
+            return _described(sql) + rows + wire.CommandComplete(f"SELECT {_ROWS}").encode() + self._ready()
         out = self._run(sql, "Q")
         return out if self.copying else out + self._ready()
 

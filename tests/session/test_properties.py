@@ -70,6 +70,9 @@ class World:
     by_lane: int = 0
     rests: list[int] = field(default_factory=list)
     patient: int = 0
+    bounds: session.Bounds | None = None
+    cancels: int = 0
+    cancelled: int = 0
 
     def __post_init__(self) -> None:
         """How many bytes are left behind each Sync and Query; and whether the client waits for answers."""
@@ -103,6 +106,8 @@ class World:
             steps.append(self._answers)
         if self.todo:
             steps.append(self._decide)
+        if self.cancels > self.cancelled:
+            steps.append(self._cancelled)
         return steps
 
     def _cut(self, length: int) -> int:
@@ -155,6 +160,11 @@ class World:
         else:
             self.machine_says(self.machine.receive_backend(data))
 
+    def _cancelled(self) -> None:
+        """A cancel of the session's own is over; it came too late."""
+        self.cancelled += 1
+        self.machine_says(self.machine.cancelled())
+
     def _decide(self) -> None:
         task = self.todo.pop(0)
         if isinstance(task, session.Judge):
@@ -165,9 +175,9 @@ class World:
             sql = task.acts[0].sql
             # as `proxy.standing` has it: what an EXECUTE runs may be another text the next time
             may = action(sql) is ALLOW and len(task.acts) == 1 and not sql.startswith("EXECUTE")
-            self.machine_says(
-                self.machine.cleared(task.ticket, sql if may and self.dice.randrange(4) else None)
-            )
+            stands = sql if may and self.bounds is None and self.dice.randrange(4) else None
+            ends = sql in {"BEGIN", "COMMIT", "ROLLBACK"}  # as `proxy.clearance` has it
+            self.machine_says(self.machine.cleared(task.ticket, stands, None if ends else self.bounds))
         else:
             self.refusals += 1
             refusal = session.Refusal("42501", "refused")
@@ -199,6 +209,8 @@ class World:
                     self.sent += data
                 case session.Judge() | session.Clear():
                     self.todo.append(command)
+                case session.CancelUpstream(ours=True):
+                    self.cancels += 1
                 case session.Close(why):
                     self.closed = why
         machine = self.machine
@@ -361,6 +373,46 @@ def test_what_takes_the_lane_is_what_postgres_would_do() -> None:
 
     play()
     assert by_lane > 200, "the lane was hardly tried"
+
+
+def bounds(most: int) -> session.Bounds:
+    return session.Bounds(most, None, session.Refusal("QF005", "too many"), session.Refusal("QF006", "late"))
+
+
+def without_portals_across_queries(script: list[list[wire.FrontendMessage]]) -> list[wire.FrontendMessage]:
+    """A Query ends the unnamed portal, which a bounded one leaves as it was; so nobody asks for it."""
+    messages: list[wire.FrontendMessage] = []
+    for message in (message for part in script for message in part):
+        if isinstance(message, wire.Query):
+            messages.append(wire.Close("P", ""))
+        messages.append(message)
+    return [*messages, wire.Sync()]
+
+
+@settings(max_examples=300)
+@given(scripts, st.integers(0, 2**32))
+def test_bounds_that_are_kept_are_not_seen(script: list[list[wire.FrontendMessage]], seed: int) -> None:
+    """INVARIANT: 1, 2, 8. The client sees what it would see without them."""
+    data = b"".join(message.encode() for message in without_portals_across_queries(script))
+    native = Model(refuses=refused_by_policy).receive(data)
+    world = World(data, random.Random(seed), bounds=bounds(1000))
+    world.run()
+    assert not world.closed
+    assert world.machine.idle
+    assert trace(bytes(world.seen)) == trace(native)
+
+
+@settings(max_examples=300)
+@given(scripts, st.integers(0, 2**32))
+def test_no_row_beyond_its_bounds_comes_however_it_is_asked_for(
+    script: list[list[wire.FrontendMessage]], seed: int
+) -> None:
+    """INVARIANT: 3, 8. Also where every cancel comes too late."""
+    world = World(encoded(script), random.Random(seed), bounds=bounds(0))
+    world.run()
+    assert not world.closed
+    assert world.machine.idle
+    assert "D" not in trace(bytes(world.seen))
 
 
 @settings(max_examples=300)
