@@ -27,6 +27,7 @@ MODULES = (
         for name in (
             "backend",
             "batch",
+            "bounds",
             "intake",
             "lane",
             "line",
@@ -36,11 +37,13 @@ MODULES = (
             "replies",
             "session",
             "turn",
+            "watch",
         )
     ),
     "firewall/approval/encoding.py",
     "firewall/audit/runs.py",
     "firewall/clock.py",
+    "firewall/season.py",
     *(f"firewall/proxy/{name}.py" for name in ("behind", "conversation", "link", "standing", "text")),
 )
 # what the compiled modules are checked against

@@ -25,8 +25,9 @@ class Stamps:
 
     def stamp(self, nanoseconds: int) -> str:
         micros = nanoseconds // 1000
-        second, rest = divmod(micros, 1_000_000)
+        second = micros // 1_000_000
         if second != self._second:
             self._second = second
-            self._written = datetime.fromtimestamp(second, UTC).replace(tzinfo=None).isoformat()
-        return f"{self._written}.{rest:06d}Z"
+            self._written = datetime.fromtimestamp(second, UTC).replace(tzinfo=None).isoformat() + "."
+        # a leading one instead of padding: a third of what a format takes
+        return self._written + str(1_000_000 + micros - second * 1_000_000)[1:] + "Z"

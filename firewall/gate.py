@@ -22,6 +22,7 @@ from firewall.places import Places
 from firewall.policy import Fact, Moment
 from firewall.policy.moment import UNKNOWN
 from firewall.policy.risk import LARGE
+from firewall.season import Season
 from firewall.shown import Shown
 from firewall.sql import Analysis, Effect, Facts, Kind, ObjectType
 
@@ -135,6 +136,7 @@ class Gate:
         past: Past | None = None,
     ) -> None:
         self._policy = policy
+        self.season = Season()
         self._analysts = analysts
         self._read_catalog = read_catalog
         self._snapshot: Snapshot | None = None
@@ -144,7 +146,9 @@ class Gate:
         # which relations are large, in a number: the tier of a remembered verdict depends on it
         self._large: frozenset[str] = frozenset()
         self._sizes = 0
-        self.labelling = Labelling(policy, kept or Remembered(""), Shown(analysts).views)
+        self.labelling = Labelling(
+            policy, kept or Remembered(""), Shown(analysts).views, changed=self._new_season
+        )
         self._places: Places | None = None
         # readings of the catalog: how many were asked for, which of them judging waits for, and up to
         # which of them the snapshot serves
@@ -164,6 +168,7 @@ class Gate:
     @policy.setter
     def policy(self, policy: Policy) -> None:
         self._policy = policy
+        self._new_season()
         self.labelling.govern(policy)
 
     @property
@@ -176,6 +181,11 @@ class Gate:
         """The catalog has changed: from now on nothing is judged by what was read before this call."""
         self._wanted += 1
         self._needed = self._wanted
+        self._new_season()
+
+    def _new_season(self) -> None:
+        self.season.over = True
+        self.season = Season()
 
     async def refresh(self) -> Snapshot:
         """A catalog whose reading began after this call; judging goes on meanwhile. Raises CatalogError."""
@@ -201,6 +211,8 @@ class Gate:
         if self._snapshot is None or snapshot.version != self._snapshot.version:
             await asyncio.to_thread(self._analysts.publish, snapshot)
         await self.labelling.read(snapshot)
+        if self._snapshot is None or snapshot.version != self._snapshot.version:
+            self._new_season()
         self._snapshot = snapshot
         self._rows = estimates.rows(snapshot)
         large = frozenset(name for name, rows in self._rows.items() if rows >= LARGE)
@@ -232,7 +244,9 @@ class Gate:
         return self._rejudged(judgement, self.at(moment)) if judgement.verdict.facts else judgement
 
     def stands(self, judgement: Judgement) -> bool:
-        """Neither policy nor catalog nor labels have changed since it was made."""
+        """Neither policy nor catalog nor labels have changed since it was made; nor do they until `season` is
+        over.
+        """
         return (
             self._served >= self._needed
             and self._snapshot is not None

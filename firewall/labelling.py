@@ -64,14 +64,18 @@ class Remembered:
 
 
 class Labelling:
-    """trace: what the views of a catalog show. `version` is another whenever the labels may be others."""
+    """trace: what the views of a catalog show. `version` is another whenever the labels may be others;
+    changed: told when it has become another.
+    """
 
     def __init__(
         self,
         policy: Policy,
         kept: Kept,
         trace: Callable[[Snapshot], Awaitable[Views]] | None = None,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
+        self._changed = changed
         self._policy = policy
         self._kept = kept
         self._trace = trace
@@ -247,6 +251,7 @@ class Labelling:
         if self._labels is None or labels.columns != self._labels.columns:
             self._labels = labels
             self.version += 1
+            self._changed()
 
 
 def _labelled(mark: Mark) -> audit.Labelled:

@@ -415,3 +415,42 @@ async def test_a_tier_is_not_remembered_from_when_the_table_was_small(stage: Sta
         assert stage.remembered(READ) is known
         await stage.judge(READ)
         assert stage.remembered(READ)
+
+
+async def test_a_season_ends_with_whatever_a_judgement_was_made_of(stage: Stage) -> None:
+    judgement = await stage.judge(READ)
+    first = stage.gate.season
+    assert stage.gate.stands(judgement)
+    assert not first.over
+    await stage.gate.refresh()
+    # the same catalog was read again
+    assert stage.gate.season is first
+    stage.gate.outdate()
+    assert first.over
+    await stage.gate.current()
+    second = stage.gate.season
+    assert not second.over
+    stage.gate.policy = looking("{name: other, deny: read, when: {relations: orders}, why: w}")
+    assert second.over
+    assert not stage.gate.stands(judgement)
+    third = stage.gate.season
+    stage.catalog.change()
+    await stage.gate.refresh()
+    assert third.over
+
+
+async def test_a_season_ends_when_the_labels_are_others(stage: Stage) -> None:
+    await stage.judge(READ)
+    season = stage.gate.season
+    stage.gate.labelling.govern(labelling("pii"))
+    assert season.over
+
+
+def labelling(label: str) -> policy.Policy:
+    """A policy that labels the ids of orders."""
+    return policy.parse(
+        "version: 1\ndefault: deny\nmode: enforce\n"
+        f"labels: {{{label}: [public.orders.id]}}\n"
+        "rules: [{name: reads, allow: read, why: because}]\n",
+        Path("p.yaml"),
+    )

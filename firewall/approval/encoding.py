@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from typing import Final
+
+# what is written once: beginnings of values shorter than this, lists of numbers no longer than this
+_SHORT: Final = 64
+_MAX_NUMBERS: Final = 1024
+_NUMBERS: Final[dict[tuple[int, ...], bytes]] = {}
 
 
 def values(parameters: tuple[bytes | None, ...], formats: tuple[int, ...], types: tuple[int, ...]) -> bytes:
     """Bound values with their formats and types, as Bind has them."""
-    parts = [numbers((len(parameters),))]
-    parts += [field(value) for value in parameters]
-    parts += [numbers(formats), numbers(types)]
+    parts = [_known((len(parameters),))]
+    for value in parameters:
+        if value is None:
+            parts.append(b"N")
+        else:
+            size = len(value)
+            parts.append(_BEGINNINGS[size] if size < _SHORT else field_begins(size))
+            parts.append(value)
+    parts.append(_known(formats))
+    parts.append(_known(types))
     return b"".join(parts)
 
 
@@ -18,13 +31,32 @@ def text(value: str) -> bytes:
 
 
 def field(value: bytes | None) -> bytes:
-    return b"N" if value is None else b"V" + str(len(value)).encode() + b":" + value
+    return b"N" if value is None else field_begins(len(value)) + value
+
+
+def field_begins(size: int) -> bytes:
+    return b"V" + str(size).encode() + b":"
 
 
 def numbers(given: tuple[int, ...]) -> bytes:
     if not given:
         return b"V0:"
     return field(",".join([str(number) for number in given]).encode())
+
+
+def _known(given: tuple[int, ...]) -> bytes:
+    """`numbers`; agents send the same few again and again."""
+    found = _NUMBERS.get(given)
+    if found is None:
+        found = numbers(given)
+        if len(given) <= _SHORT:
+            if len(_NUMBERS) >= _MAX_NUMBERS:
+                _NUMBERS.clear()
+            _NUMBERS[given] = found
+    return found
+
+
+_BEGINNINGS: Final = [field_begins(size) for size in range(_SHORT)]
 
 
 class Digester:

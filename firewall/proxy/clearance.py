@@ -61,7 +61,7 @@ class Clearance:
         self._bounds: dict[int, Bounds] = {}
         # something was released under obligations: a cursor may return its rows any time later
         self._bounded = False
-        self.standing = Standing(guarded.gate, behind)
+        self.standing = Standing(behind)
         self._may_stand = house.standing_releases
 
     def statement(self, ticket: int) -> str:
@@ -175,9 +175,12 @@ class Clearance:
         return self.standing.ended(done)
 
     def _give_standing(self, statement: str, judgement: Judgement) -> None:
+        if not self._guarded.gate.stands(judgement):
+            return
         until = time.monotonic() + STANDS_SECONDS
         digester = approval.digester(judgement.sql, self._circumstances(judgement))
-        leave = Leave(self.session, statement, self.subject.agent, judgement, digester, until)
+        season = self._guarded.gate.season
+        leave = Leave(self.session, statement, self.subject.agent, judgement, digester, until, season)
         self.standing.give(leave)
 
     async def withdraw(self, ticket: int, why: str) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from firewall.proxy.clearance import Clearance
     from firewall.proxy.guarded import Guarded, Log
     from firewall.proxy.link import Link
-    from firewall.proxy.standing import Leave
+    from firewall.proxy.standing import Leave, Standing
     from firewall.proxy.upstream import Upstream
 
 log = structlog.get_logger(__name__)
@@ -61,6 +61,8 @@ class Conversation:
         self._lane = machine.lane
         self._guarded = guarded
         self._clearance = clearance
+        self._standing: Standing = clearance.standing
+        self._server: Link = back.link
         self._log = ledger
         self._tasks: set[asyncio.Task[None]] = set()
         self._released_at: dict[int, float] = {}
@@ -124,23 +126,30 @@ class Conversation:
         leave: Leave | None = lane.look(data)  # type: ignore[assignment]  # what `cleared` was told
         if leave is None:
             self._event(lambda: self._machine.receive_frontend(data))
-        elif self._clearance.standing.lets(leave):
-            run = Run(leave, lane.enter(), time.time_ns(), lane.bind, lane.types)
-            self._clearance.standing.runs(run)
-            self._stirred = True
-            self._back.link.write(data)
-        else:
+            return
+        if not self._standing.lets(leave):
             lane.forget()
             self._event(lambda: self._machine.receive_frontend(data))
+            return
+        run = Run(leave, lane.enter(), time.time_ns(), lane.bind, lane.types)
+        self._server.write(data)
+        self._stirred = True
+        try:
+            self._standing.runs(run)
+        except Exception as error:  # noqa: BLE001 — whatever it is, invariant 9 holds
+            self._fail(error)
 
     def _from_back(self, data: bytes) -> None:
         lane = self._lane
-        if lane.leaves(data):
-            self._front.write(data)
-            self._keep_time()
-            self._clearance.standing.passed(lane.number, lane.tag, lane.size)
-        else:
+        if not lane.leaves(data):
             self._event(lambda: self._machine.receive_backend(data))
+            return
+        self._front.write(data)
+        self._keep_time()
+        try:
+            self._standing.passed(lane.number, lane.tag, lane.size)
+        except Exception as error:  # noqa: BLE001 — as above
+            self._fail(error)
 
     # --- commands
 

@@ -7,6 +7,7 @@ read. While someone logs in, bytes are awaited with `read`; afterwards `on_data`
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from contextlib import suppress
@@ -54,6 +55,7 @@ class Link:
         self._on_made = on_made
         self._keepalive = keepalive or Keepalive()
         self._transport: asyncio.Transport | None = None
+        self._descriptor = -1
         self._ahead = bytearray()
         self._arrived = asyncio.Event()
         self._tls: ssl.SSLObject | None = None
@@ -68,6 +70,8 @@ class Link:
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
+        found = transport.get_extra_info("socket")
+        self._descriptor = -1 if found is None else found.fileno()
         _keep_alive(transport, self._keepalive)
         if self._on_made:
             self._on_made(self)
@@ -142,7 +146,7 @@ class Link:
         if self._transport is None or self._transport.is_closing():
             return
         if self._tls is None:
-            self._transport.write(data)
+            self._send(self._transport, data)
         elif self._shaken is not None and self._shaken.done():
             try:
                 self._tls.write(data)
@@ -253,7 +257,19 @@ class Link:
     def _send_tls(self) -> None:
         data = self._outgoing.read()
         if data and self._transport is not None and not self._transport.is_closing():
-            self._transport.write(data)
+            self._send(self._transport, data)
+
+    def _send(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Now if it can be: a transport waits until the callbacks of the moment are over."""
+        if self._descriptor < 0 or transport.get_write_buffer_size():
+            transport.write(data)
+            return
+        try:
+            sent = os.write(self._descriptor, data)
+        except OSError:
+            sent = 0  # it is full, or the peer is gone: the transport knows what to do
+        if sent < len(data):
+            transport.write(memoryview(data)[sent:] if sent else data)
 
     def _shake_failed(self, why: str) -> None:
         if self._shaken is not None and not self._shaken.done():

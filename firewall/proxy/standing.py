@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from firewall import approval
-    from firewall.gate import Gate, Judgement
+    from firewall.gate import Judgement
     from firewall.proxy.behind import Behind
+    from firewall.season import Season
     from firewall.session import Act, Done
 
 STANDS_SECONDS = 60.0
@@ -33,9 +34,11 @@ MAX_VALUES = 64 * 1024
 
 
 class Leave:
-    """One standing release: of `judgement`, recorded under `statement`, until a time of `time.monotonic`."""
+    """One standing release: of `judgement`, recorded under `statement`, until a time of `time.monotonic` or
+    the end of the season in which it was judged.
+    """
 
-    __slots__ = ("agent", "digester", "judgement", "session", "statement", "until")
+    __slots__ = ("agent", "digester", "judgement", "season", "session", "statement", "until")
 
     def __init__(
         self,
@@ -45,7 +48,9 @@ class Leave:
         judgement: Judgement,
         digester: approval.Digester,
         until: float,
+        season: Season,
     ) -> None:
+        self.season = season
         self.session = session
         self.statement = statement
         self.agent = agent
@@ -57,8 +62,7 @@ class Leave:
 class Standing:
     """Leaves that were given, and the runs that have not ended."""
 
-    def __init__(self, gate: Gate, behind: Behind) -> None:
-        self._gate = gate
+    def __init__(self, behind: Behind) -> None:
         self._behind = behind
         # by the judgement's identity: a judgement made anew is another one
         self._leaves: dict[int, Leave] = {}
@@ -92,10 +96,11 @@ class Standing:
 
     def lets(self, leave: Leave) -> bool:
         """Whether one more run may go by it now."""
-        if time.monotonic() >= leave.until or not self._gate.stands(leave.judgement):
+        now = time.monotonic()
+        if leave.season.over or now >= leave.until:
             self._leaves.pop(id(leave.judgement), None)
             return False
-        return self._behind.open
+        return self._behind.open(now)
 
     def run(self, ticket: int, judgement: Judgement, acts: Sequence[Act]) -> Leave | None:
         """The leave by which this may be sent now; then it is on its way to the log."""

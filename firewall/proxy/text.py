@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import psycopg
 
+from firewall.wire.framing import HEADER
+
 if TYPE_CHECKING:
     from firewall.session import Act
+
+# the length of a value that there is none of (manual 55.7, Bind)
+NULL: Final = 0xFFFF_FFFF
 
 
 def printable(text: str) -> str:
@@ -48,6 +53,29 @@ def shown(
             text = f"{text[:longest]} … {len(text) - longest} characters more"
         told.append(text)
     return told
+
+
+def bound(message: bytes) -> tuple[tuple[bytes | None, ...], tuple[int, ...]]:
+    """Values and format codes of a Bind message that has been looked at; of no message, none."""
+    if not message:
+        return (), ()
+    at = message.index(b"\0", message.index(b"\0", HEADER) + 1) + 1
+    count = message[at] << 8 | message[at + 1]
+    at += 2
+    formats = [message[at + 2 * i] << 8 | message[at + 2 * i + 1] for i in range(count)]
+    at += 2 * count
+    count = message[at] << 8 | message[at + 1]
+    at += 2
+    values: list[bytes | None] = []
+    for _ in range(count):
+        length = message[at] << 24 | message[at + 1] << 16 | message[at + 2] << 8 | message[at + 3]
+        at += 4
+        if length == NULL:
+            values.append(None)
+        else:
+            values.append(message[at : at + length])
+            at += length
+    return tuple(values), tuple(formats)
 
 
 def _decoded(value: bytes, oid: int) -> str:

@@ -7,7 +7,6 @@ computed has none, and so have EXPLAIN and COPY, whose rows Postgres does not de
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from firewall import wire
@@ -28,7 +27,6 @@ UNANNOUNCED: Final = "QF004"
 MAX_PASSED = 256
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Watch:
     """What may come when a text is run.
 
@@ -39,13 +37,26 @@ class Watch:
     what the catalog does not have, such as the session's temporary tables.
     """
 
-    known: Mapping[int, int]
-    labelled: AbstractSet[Place]
-    announced: AbstractSet[Place]
-    fetches: bool = False
-    opens: bool = False
-    anything: bool = False
-    own: bool = False
+    __slots__ = ("announced", "anything", "fetches", "known", "labelled", "opens", "own")
+
+    def __init__(
+        self,
+        known: Mapping[int, int],
+        labelled: AbstractSet[Place],
+        announced: AbstractSet[Place],
+        *,
+        fetches: bool = False,
+        opens: bool = False,
+        anything: bool = False,
+        own: bool = False,
+    ) -> None:
+        self.known = known
+        self.labelled = labelled
+        self.announced = announced
+        self.fetches = fetches
+        self.opens = opens
+        self.anything = anything
+        self.own = own
 
 
 class Watcher:

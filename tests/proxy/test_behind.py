@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic as now
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 
 from firewall import approval, audit, wire
 from firewall.errors import StoreError
-from firewall.proxy import behind
+from firewall.proxy import behind, text
 from firewall.proxy.behind import Behind, Run
 from firewall.proxy.standing import Leave
+from firewall.season import Season
 from firewall.session import Act, Done
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ AT = 1_700_000_000_000_000_000
 
 def leave(statement: str = "s-1.1") -> Leave:
     digester = approval.digester("SELECT $1", CIRCUMSTANCES)
-    return Leave("s-1", statement, "shopper", None, digester, float("inf"))
+    return Leave("s-1", statement, "shopper", None, digester, float("inf"), Season())
 
 
 def run(number: int, *values: bytes | None, of: Leave | None = None) -> Run:
@@ -123,12 +125,12 @@ async def test_a_crowd_closes_it_until_it_is_written(monkeypatch: pytest.MonkeyP
     disk.stuck.clear()
     written = Behind(disk)
     for number in range(10):
-        assert written.open
+        assert written.open(now())
         written.released(run(number))
-    assert not written.open
+    assert not written.open(now())
     disk.stuck.set()
     await written.written()
-    assert written.open
+    assert written.open(now())
     assert len(disk.story()) == 10
 
 
@@ -137,11 +139,11 @@ async def test_large_values_close_it(monkeypatch: pytest.MonkeyPatch):
     disk = Disk()
     written = Behind(disk)
     written.released(run(1, b"x" * 999, None))
-    assert written.open
+    assert written.open(now())
     written.released(run(2, b"x"))
-    assert not written.open
+    assert not written.open(now())
     await written.written()
-    assert written.open
+    assert written.open(now())
 
 
 async def test_a_slow_disk_closes_it(monkeypatch: pytest.MonkeyPatch):
@@ -149,12 +151,12 @@ async def test_a_slow_disk_closes_it(monkeypatch: pytest.MonkeyPatch):
     disk.stuck.clear()
     written = Behind(disk)
     written.released(run(1))
-    assert written.open
+    assert written.open(now())
     monkeypatch.setattr(behind, "MAX_AGE", 0.0)
-    assert not written.open
+    assert not written.open(now())
     disk.stuck.set()
     await written.written()
-    assert written.open
+    assert written.open(now())
 
 
 async def test_a_disk_that_fails_closes_it_and_loses_nothing(monkeypatch: pytest.MonkeyPatch):
@@ -167,15 +169,15 @@ async def test_a_disk_that_fails_closes_it_and_loses_nothing(monkeypatch: pytest
     written.released(one)
     with pytest.raises(StoreError, match="disk is full"):
         await written.written()
-    assert not written.open
+    assert not written.open(now())
     one.answered(DONE)
     written.ended(one)
     with pytest.raises(StoreError):
         await written.written()
-    assert not written.open
+    assert not written.open(now())
     disk.broken = False
     async with asyncio.timeout(10):
-        while not written.open:
+        while not written.open(now()):
             await asyncio.sleep(0.001)
     assert disk.story() == [("run", 1), ("end", 1)]
 
@@ -204,7 +206,7 @@ def test_whatever_happens_nothing_is_lost_twice_or_out_of_order(steps: list[str]
         runs = ends = 0
         for step in steps:
             match step:
-                case "run" if written.open:
+                case "run" if written.open(now()):
                     runs += 1
                     under_way.append(run(runs, of=lasting))
                     written.released(under_way[-1])
@@ -219,7 +221,7 @@ def test_whatever_happens_nothing_is_lost_twice_or_out_of_order(steps: list[str]
                         await written.written()
                     except StoreError:
                         assert disk.broken
-                        assert not written.open
+                        assert not written.open(now())
                     else:
                         assert len(disk.story()) == runs + ends
                 case _:
@@ -233,6 +235,46 @@ def test_whatever_happens_nothing_is_lost_twice_or_out_of_order(steps: list[str]
         story = disk.story()
         assert [number for kind, number in story if kind == "run"] == list(range(1, runs + 1))
         assert [number for kind, number in story if kind == "end"] == list(range(1, ends + 1))
-        assert written.open
+        assert written.open(now())
 
     asyncio.run(play())
+
+
+async def test_what_cannot_be_written_down_closes_it_for_good() -> None:
+    disk = Disk()
+    written = Behind(disk)
+    written.released(Run(leave(), 2**60, AT, b""))
+    with pytest.raises(StoreError, match="ValueError"):
+        await written.written()
+    assert not written.open(now())
+    await written.close()
+    assert disk.records == []
+
+
+async def test_many_are_made_into_text_a_slice_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(behind, "SLICE", 3)
+    disk = Disk()
+    written = Behind(disk)
+    others = 0
+    for number in range(10):
+        written.released(run(number))
+    writing = asyncio.ensure_future(written.written())
+    while not writing.done():
+        await asyncio.sleep(0)
+        others += 1
+    assert disk.story() == [("run", number) for number in range(10)]
+    assert others > 4
+
+
+@given(
+    st.lists(st.none() | st.binary(max_size=40), max_size=5),
+    st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=5),
+    st.data(),
+)
+def test_a_bind_is_read_as_the_decoder_reads_it(
+    values: list[bytes | None], name: str, data: st.DataObject
+) -> None:
+    count = data.draw(st.sampled_from(sorted({0, 1, len(values)})))
+    formats = tuple(data.draw(st.integers(0, 1)) for _ in range(count))
+    bind = wire.Bind("", name, formats, tuple(values), (1,))
+    assert text.bound(bind.encode()) == (tuple(values), formats)

@@ -265,3 +265,44 @@ async def test_nothing_is_written_in_the_clear_while_hands_are_shaken(server_con
         assert b"secret" not in await asyncio.to_thread(peer.recv, 100)
         with pytest.raises(ProtocolViolation):
             await shaking
+
+
+async def test_what_does_not_fit_at_once_follows_in_order() -> None:
+    async with connected() as (link, peer):
+        pieces = [bytes([number % 251]) * 70_000 for number in range(200)]
+        whole = b"".join(pieces)
+
+        def read() -> bytes:
+            got = bytearray()
+            while len(got) < len(whole) and (piece := peer.recv(1 << 20)):
+                got += piece
+            return bytes(got)
+
+        # nobody reads until everything was written: most of it has to wait in the transport
+        for piece in pieces:
+            link.write(piece)
+        reading = asyncio.ensure_future(asyncio.to_thread(read))
+        async with asyncio.timeout(20):
+            while not reading.done():
+                link.write(b"")
+                await asyncio.sleep(0)
+            assert await reading == whole
+
+
+async def test_nothing_is_written_to_a_descriptor_that_was_closed() -> None:
+    async with connected() as (link, peer):
+        descriptor = link._descriptor
+        link.abort()
+        async with asyncio.timeout(10):
+            assert await asyncio.to_thread(peer.recv, 1) == b""
+            await link.read()
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            taken = [ours, *(socket.socket() for _ in range(64))]
+            assert descriptor in [one.fileno() for one in taken]
+            link.write(b"for nobody")
+            theirs.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                theirs.recv(1)
+            for one in taken:
+                one.close()
