@@ -10,12 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import multiprocessing
-import pickle
 import resource
 import signal
 import sys
 import tempfile
-import threading
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +21,8 @@ from typing import TYPE_CHECKING
 import structlog
 from pebble import ProcessExpired, ProcessPool
 
-from firewall import heap, sql
+from firewall import sql
+from firewall.published import Published, Reader
 from firewall.sql.analyse import analyse
 
 if TYPE_CHECKING:
@@ -43,11 +42,8 @@ MAX_TEXT_BYTES = 1024 * 1024
 # `unknown` by the limit, or costs the worker.
 MAX_CALLS = 10_000
 WARM_UP = "SELECT 1"
-# Catalogs kept for the workers: one for each database, and what is still being analysed against older ones.
-MAX_PUBLISHED = 256
 
-_snapshots: dict[str, Snapshot] = {}  # in a worker: the catalogs that it has read, newest last
-_KEPT = 4
+_reader = Reader()  # in a worker: the catalogs that it has read
 
 
 class Analysts:
@@ -55,9 +51,8 @@ class Analysts:
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
-        self._published: dict[Path, None] = {}  # newest last
-        self._publishing = threading.Lock()
         self._folder = tempfile.TemporaryDirectory(prefix="query-firewall-")
+        self._published = Published(Path(self._folder.name))
         self._closed = False
         self._pool = _pool(workers)
 
@@ -66,18 +61,7 @@ class Analysts:
 
         Takes long for a large one; any thread may do it.
         """
-        path = self._path(snapshot.version)
-        with self._publishing:
-            self._published.pop(path, None)
-            self._published[path] = None
-            if not path.exists():
-                scratch = path.with_suffix(".new")
-                scratch.write_bytes(pickle.dumps(snapshot, protocol=pickle.HIGHEST_PROTOCOL))
-                scratch.rename(path)
-            while len(self._published) > MAX_PUBLISHED:
-                oldest = next(iter(self._published))
-                del self._published[oldest]
-                oldest.unlink(missing_ok=True)
+        self._published.add(snapshot)
 
     async def warm(self, snapshot: Snapshot) -> None:
         """Start every worker and let it read the catalog."""
@@ -90,7 +74,7 @@ class Analysts:
         """What `text` would do against the published catalog of that version."""
         if len(text.encode(errors="surrogatepass")) > MAX_TEXT_BYTES:
             return sql.unknown(f"the text is longer than {MAX_TEXT_BYTES >> 20} MiB", text, facts)
-        future = self._schedule((str(self._path(version)), version, text, facts))
+        future = self._schedule((str(self._published.path(version)), version, text, facts))
         # INVARIANT: 3. what is not understood is refused or held: every failure here is `unknown`
         try:
             return await asyncio.wrap_future(future)
@@ -123,9 +107,6 @@ class Analysts:
         self._pool.join()
         self._folder.cleanup()
 
-    def _path(self, version: str) -> Path:
-        return Path(self._folder.name) / f"{version}.pickle"
-
 
 def _pool(workers: int) -> ProcessPool:
     return ProcessPool(
@@ -147,12 +128,4 @@ def _start() -> None:
 
 def _analyse(path: str, version: str, text: str, facts: sql.Facts) -> sql.Analysis:
     """Runs in a worker."""
-    snapshot = _snapshots.get(version)
-    if snapshot is None:
-        while len(_snapshots) >= _KEPT:
-            del _snapshots[next(iter(_snapshots))]
-        with heap.keeping():
-            # our own file in our own private folder
-            snapshot = pickle.loads(Path(path).read_bytes())  # noqa: S301
-        _snapshots[version] = snapshot
-    return analyse(text, snapshot, facts)
+    return analyse(text, _reader.read(Path(path), version), facts)

@@ -7,12 +7,13 @@ import multiprocessing
 import os
 import signal
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
 
-from firewall import sql, workers
+from firewall import published, sql, workers
 from tests import hostile
 from tests.sql.shop import SHOP
 
@@ -108,11 +109,11 @@ async def test_a_catalog_that_is_gone_is_unknown(analysts: workers.Analysts) -> 
 async def test_old_catalogs_are_not_kept_for_ever(
     analysts: workers.Analysts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "MAX_PUBLISHED", 3)
+    monkeypatch.setattr(published, "MAX_PUBLISHED", 3)
     for i in range(9):
         analysts.publish(replace(SHOP, version=f"{i:064}"))
     analysts.publish(SHOP)
-    assert len(list(analysts._path("x").parent.iterdir())) == 3
+    assert len(list(Path(analysts._folder.name).glob("*.pickle"))) == 3
     await _recovers(analysts)
 
 

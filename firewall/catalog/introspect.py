@@ -17,8 +17,8 @@ import asyncpg
 
 from firewall import heap
 from firewall.catalog import introspect_sql as sql
-from firewall.catalog.introspect_mark import MARK
-from firewall.catalog.serial import digest
+from firewall.catalog.introspect_mark import FIRST_OID, MARKS
+from firewall.catalog.serial import Begun, begin, digest
 from firewall.catalog.settings import is_secret
 from firewall.catalog.snapshot import (
     Cast,
@@ -79,12 +79,31 @@ TYPE_KINDS: Final = {
 Rows: TypeAlias = "list[asyncpg.Record]"
 
 
+_NO_OID: Final = 2**32 - 1  # as an end: no object has it, nor would it fit otherwise
+# what a relation that initdb made has none of, if it can be kept
+_ATTACHED: Final = ("children", "triggers", "foreign keys", "checks", "indexes", "policies", "statistics")
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltIn:
+    """What initdb made: most of what there is to read, and it hardly ever changes. `begun` is its digest."""
+
+    mark: str
+    relations: tuple[Relation, ...]
+    functions: tuple[Function, ...]
+    begun: Begun
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A catalog, and the mark by which a later reading knows that it has not changed."""
+    """A catalog, and the marks by which a later reading knows what has not changed.
+
+    built_in: None if it has to be read each time, together with the rest.
+    """
 
     mark: str
     snapshot: Snapshot
+    built_in: BuiltIn | None = None
 
 
 async def introspect(connection: asyncpg.Connection) -> Snapshot:
@@ -103,13 +122,18 @@ async def reread(connection: asyncpg.Connection, last: Reading | None) -> Readin
             session = (await connection.fetch(sql.SESSION))[0]
             role = session["role"]
             await connection.execute(sql.PIN_SEARCH_PATH)
-            mark = f"{tuple(session.values())} {await connection.fetchval(MARK)}"
+            marks = (await connection.fetch(MARKS))[0]
+            mark = repr((*session.values(), *(whole for whole, _ in marks["sums"]), marks["roles"]))
+            built_in = repr((marks["owners"], *(built_in for _, built_in in marks["sums"])))
             if last is not None and last.mark == mark:
                 return last
+            known = None if marks["more"] or last is None else last.built_in
             with heap.keeping():
-                rows = await _rows(connection, session["server_version"])
+                if not marks["more"] and (known is None or known.mark != built_in):
+                    known = await _built_in(connection, session["server_version"], built_in)
+                rows = await _rows(connection, session["server_version"], FIRST_OID if known else 0)
                 # a second for thousands of tables, during which whoever waits for a row may have it
-                return Reading(mark, await asyncio.to_thread(_used_up, session, rows))
+                return Reading(mark, await asyncio.to_thread(_used_up, session, rows, known), known)
     except asyncpg.InsufficientPrivilegeError as error:
         raise _missing_privilege(error, role) from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
@@ -119,15 +143,41 @@ async def reread(connection: asyncpg.Connection, last: Reading | None) -> Readin
         ) from error
 
 
-async def _rows(connection: asyncpg.Connection, server_version: int) -> dict[str, Rows]:
+async def _built_in(connection: asyncpg.Connection, server_version: int, mark: str) -> BuiltIn:
+    rows = {
+        **await _numbered(connection, server_version, 0, FIRST_OID),
+        **{name: [] for name in _ATTACHED},
+        "rules": [row for row in await connection.fetch(sql.RULES) if row["relation"] < FIRST_OID],
+    }
+
+    def made() -> BuiltIn:
+        relations = _relations(rows)
+        functions = tuple(_function(row) for row in rows["functions"])
+        rows.clear()
+        return BuiltIn(mark, relations, functions, begin(relations, functions))
+
+    return await asyncio.to_thread(made)
+
+
+async def _numbered(
+    connection: asyncpg.Connection, server_version: int, first: int, end: int
+) -> dict[str, Rows]:
+    """What has an OID from `first` to `end` (exclusive)."""
     queries = {
         "relations": sql.RELATIONS,
         "columns": sql.COLUMNS,
+        "functions": sql.functions(server_version),
+    }
+    return {name: await connection.fetch(query, first, end) for name, query in queries.items()}
+
+
+async def _rows(connection: asyncpg.Connection, server_version: int, first: int) -> dict[str, Rows]:
+    """Everything; relations and functions from the OID `first` on."""
+    queries = {
         "children": sql.CHILDREN,
         "triggers": sql.TRIGGERS,
         "rules": sql.RULES,
         "foreign keys": sql.FOREIGN_KEYS,
-        "functions": sql.functions(server_version),
         "operators": sql.OPERATORS,
         "casts": sql.CASTS,
         "checks": sql.CHECKS,
@@ -141,23 +191,26 @@ async def _rows(connection: asyncpg.Connection, server_version: int) -> dict[str
         "closed": sql.CLOSED,
         "roles": sql.ROLES,
     }
-    return {name: await connection.fetch(query) for name, query in queries.items()}
+    return {
+        **await _numbered(connection, server_version, first, _NO_OID),
+        **{name: await connection.fetch(query) for name, query in queries.items()},
+    }
 
 
-def _used_up(session: asyncpg.Record, rows: dict[str, Rows]) -> Snapshot:
+def _used_up(session: asyncpg.Record, rows: dict[str, Rows], built_in: BuiltIn | None) -> Snapshot:
     """The snapshot; the rows are let go here, which takes a while as well."""
-    snapshot = _snapshot(session, rows)
+    snapshot = _snapshot(session, rows, built_in or BuiltIn("", (), (), begin((), ())))
     rows.clear()
     return snapshot
 
 
-def _snapshot(session: asyncpg.Record, rows: Mapping[str, Rows]) -> Snapshot:
+def _snapshot(session: asyncpg.Record, rows: Mapping[str, Rows], built_in: BuiltIn) -> Snapshot:
     snapshot = Snapshot(
         version="",
         database=session["database"],
         server_version=session["server_version"],
-        relations=_relations(rows),
-        functions=tuple(_function(row) for row in rows["functions"]),
+        relations=(*built_in.relations, *_relations(rows)),
+        functions=(*built_in.functions, *(_function(row) for row in rows["functions"])),
         operators=tuple(Operator(r["schema"], r["name"], _function_name(r)) for r in rows["operators"]),
         roles=tuple(row["name"] for row in rows["roles"]),
         search_path=tuple(s for s in session["search_path"] if not s.startswith("pg_temp_")),
@@ -177,7 +230,7 @@ def _snapshot(session: asyncpg.Record, rows: Mapping[str, Rows]) -> Snapshot:
         secret_settings=tuple(name for name in session["settings"] if is_secret(name.lower())),
         secret_role_settings=tuple(name for name in session["role_settings"] if is_secret(name.lower())),
     )
-    return replace(snapshot, version=digest(snapshot))
+    return replace(snapshot, version=digest(snapshot, built_in.begun))
 
 
 def _relations(rows: Mapping[str, Rows]) -> tuple[Relation, ...]:

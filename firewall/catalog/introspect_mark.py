@@ -20,13 +20,40 @@ CATALOGS: Final = (
 )
 
 
-def _sum(catalog: str) -> str:
+# what initdb made is numbered below this (FirstNormalObjectId, src/include/access/transam.h)
+FIRST_OID: Final = 16384
+# what it made of functions and relations, what they are printed by, and which column says whose each row is
+_BUILT_IN: Final = {
+    **dict.fromkeys(("pg_cast", "pg_class", "pg_collation", "pg_constraint", "pg_language"), "oid"),
+    **dict.fromkeys(("pg_namespace", "pg_operator", "pg_proc", "pg_rewrite", "pg_ts_config"), "oid"),
+    **dict.fromkeys(("pg_ts_dict", "pg_type"), "oid"),
+    "pg_aggregate": "aggfnoid",
+    "pg_attrdef": "adrelid",
+    "pg_attribute": "attrelid",
+    "pg_description": "objoid",
+}
+# what may be attached to a relation: where it is, the relation's column, and its own
+_ATTACHED: Final = (
+    *(("pg_constraint", "conrelid", "oid"), ("pg_constraint", "confrelid", "oid")),
+    *(("pg_index", "indrelid", "indexrelid"), ("pg_inherits", "inhparent", "inhrelid")),
+    *(("pg_policy", "polrelid", "oid"), ("pg_rewrite", "ev_class", "oid")),
+    *(("pg_statistic_ext", "stxrelid", "oid"), ("pg_trigger", "tgrelid", "oid")),
+)
+
+
+def _sums(catalog: str) -> str:
+    """Of the whole catalog, and of what initdb made: an array of two texts."""
     estimate = " || ',' || c.reltuples::pg_catalog.text" if catalog == "pg_class" else ""
     version = f"c.xmin::pg_catalog.text || c.ctid::pg_catalog.text{estimate}"
-    return (
-        f"(SELECT pg_catalog.count(*)::pg_catalog.text || ':' || COALESCE(pg_catalog.sum("  # noqa: S608
-        f"pg_catalog.hashtextextended({version}, 0)), 0)::pg_catalog.text FROM pg_catalog.{catalog} AS c)"
-    )
+    built_in = f"c.{_BUILT_IN[catalog]}::pg_catalog.oid < {FIRST_OID}" if catalog in _BUILT_IN else "false"
+    return f"""(
+        SELECT ARRAY[
+            pg_catalog.concat_ws(':', pg_catalog.count(*), pg_catalog.sum(v.hash)),
+            pg_catalog.concat_ws(':', pg_catalog.sum(v.hash) FILTER (WHERE {built_in}))
+        ]
+        FROM pg_catalog.{catalog} AS c
+        CROSS JOIN LATERAL (SELECT pg_catalog.hashtextextended({version}, 0) AS hash) AS v
+    )"""  # noqa: S608 — put together from constants
 
 
 # roles are read through a view, whose rows have no version
@@ -36,5 +63,24 @@ _ROLES = """(
             || ',' || r.rolinherit::pg_catalog.text, ';' ORDER BY r.oid
     )) FROM pg_catalog.pg_roles AS r
 )"""
+_OWNERS = f"""(
+    SELECT pg_catalog.string_agg(DISTINCT pg_catalog.pg_get_userbyid(c.relowner)::pg_catalog.text, ' ')
+    FROM pg_catalog.pg_class AS c WHERE c.oid < {FIRST_OID}
+)"""  # noqa: S608 — put together from constants
+_MORE = " OR ".join(
+    f"EXISTS (SELECT FROM pg_catalog.{catalog} AS c"
+    f" WHERE c.{relation} <> 0 AND c.{relation} < {FIRST_OID} AND c.{own} >= {FIRST_OID})"
+    for catalog, relation, own in _ATTACHED
+)
 
-MARK: Final = f"SELECT pg_catalog.concat_ws(' ', {', '.join(map(_sum, CATALOGS))}, {_ROLES}) AS mark"
+# `sums` has two for each catalog: of everything, and of what initdb made, which hardly ever changes. `more`:
+# somebody has attached something to what initdb made, or has made a part of it anew that depends on what was
+# not there then, so that what is read of it may change without it.
+MARKS: Final = f"""
+SELECT ARRAY[{", ".join(map(_sums, CATALOGS))}] AS sums, {_ROLES} AS roles, {_OWNERS} AS owners,
+       {_MORE} OR EXISTS (
+           SELECT FROM pg_catalog.pg_depend AS d
+           WHERE d.classid = ANY ('{{pg_catalog.pg_proc, pg_catalog.pg_rewrite}}'::pg_catalog.regclass[])
+             AND d.objid < {FIRST_OID} AND d.refobjid >= {FIRST_OID}
+       ) AS more
+"""  # noqa: S608 — put together from constants

@@ -30,6 +30,7 @@ _RELATIONS = """
        AND NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_temp_')
 """
 
+# $1 to $2 (exclusive): of these OIDs, as in the queries for columns and functions
 RELATIONS = f"""
 SELECT c.oid, n.nspname::pg_catalog.text AS schema, c.relname::pg_catalog.text AS name,
        c.relkind::pg_catalog.text AS kind, c.reltuples AS rows,
@@ -40,7 +41,7 @@ SELECT c.oid, n.nspname::pg_catalog.text AS schema, c.relname::pg_catalog.text A
 FROM {_RELATIONS}
 LEFT JOIN pg_catalog.pg_description AS d
     ON d.objoid = c.oid AND d.objsubid = 0 AND d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass
-WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c', 'i', 'I')
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c', 'i', 'I') AND c.oid >= $1 AND c.oid < $2
 ORDER BY n.nspname, c.relname
 """  # noqa: S608 — put together from constants
 
@@ -57,6 +58,7 @@ LEFT JOIN pg_catalog.pg_description AS d
     ON d.objoid = a.attrelid AND d.objsubid = a.attnum
    AND d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass
 WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c')
+  AND a.attrelid >= $1 AND a.attrelid < $2
 ORDER BY a.attrelid, a.attnum
 """  # noqa: S608 — put together from constants
 
@@ -236,6 +238,7 @@ SELECT n.nspname::pg_catalog.text AS schema, p.proname::pg_catalog.text AS name,
 FROM pg_catalog.pg_proc AS p
 JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
 JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang
+WHERE p.oid >= $1 AND p.oid < $2
 ORDER BY n.nspname, p.proname, p.oid
 """
 
