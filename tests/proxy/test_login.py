@@ -86,6 +86,15 @@ async def test_direct_tls_without_its_alpn_is_refused(house: House, made: Certif
         assert "ALPN" in (await client.error()).message
 
 
+async def test_alpn_behind_a_request_for_tls_is_not_asked_for(house: House, made: Certificates) -> None:
+    """Nobody sends SSLRequest who believes to speak to something else than Postgres."""
+    async with await Client.connect(house.app.port) as client:
+        client.send(SSL)
+        assert await client.take(1) == b"S"
+        await client.start_tls(client_tls(made, "http/1.1"))
+        assert ready(await client.log_in(house.agent, house.token))
+
+
 @pytest.mark.parametrize("request_", [SSL, GSS])
 async def test_plaintext_behind_a_request_for_encryption_is_refused(house: House, request_: bytes) -> None:
     async with await Client.connect(house.app.port) as client:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from firewall import session
+from firewall import session, wire
 from tests.session.playbook import from_server, happen, joined, new_session, play, render
 
 SENT = "P ours: SELECT 1 | B ours<ours | D P ours | E ours | H"
@@ -274,3 +274,23 @@ def test_a_row_that_is_half_sent_when_time_is_over_is_sent_whole() -> None:
     commands += machine.time_over(1)
     commands += machine.receive_backend(data[-25:])
     assert render(joined(commands)) == ["client: T | row first", "cancel upstream for us"]
+
+
+def test_nothing_takes_the_lane_that_a_cancel_on_its_way_could_hit() -> None:
+    machine = new_session()
+    known = wire.Query("SELECT 2").encode()
+    for event in ("client: Q SELECT 2", "ruled: 1 allow"):
+        happen(machine, event)
+    machine.cleared(1, "the release")
+    happen(machine, "server: C SELECT 0 | Z I")
+    assert machine.lane.look(known) == "the release"
+    for event in query("most=0", ticket=2).split("\n"):
+        if event and not event.startswith(" "):
+            happen(machine, event)
+    told = happen(machine, "server: 1 | 2 | T | row a")
+    assert any(isinstance(command, session.CancelUpstream) for command in told)
+    happen(machine, "server: E 57014 cancelled")
+    happen(machine, "server: Z I")
+    assert machine.lane.look(known) is None
+    machine.cancelled()
+    assert machine.lane.look(known) == "the release"
