@@ -45,6 +45,13 @@ def _listened(link: Link) -> tuple[list[bytes], asyncio.Event, asyncio.Event]:
     return got, ended, lost
 
 
+def _unread(link: Link, peer: socket.socket, *, ended: bool) -> None:
+    """Something has come, and nobody reads it."""
+    link.pause()
+    link.watch(ended=ended)
+    peer.sendall(b"unread")
+
+
 def _reset(peer: socket.socket) -> None:
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     peer.close()
@@ -55,9 +62,7 @@ def test_a_reset_is_noticed_behind_unread_data(played: Callable[..., None], *, e
     async def scene() -> None:
         async with connected() as (link, peer):
             got, _, lost = _listened(link)
-            link.pause()
-            link.watch(ended=ended)
-            peer.sendall(b"unread")
+            _unread(link, peer, ended=ended)
             _reset(peer)
             await asyncio.wait_for(lost.wait(), SECONDS)
             assert got == []
@@ -69,9 +74,7 @@ def test_the_end_of_a_half_is_noticed_behind_unread_data(played: Callable[..., N
     async def scene() -> None:
         async with connected() as (link, peer):
             got, ended, lost = _listened(link)
-            link.pause()
-            link.watch(ended=True)
-            peer.sendall(b"unread")
+            _unread(link, peer, ended=True)
             peer.shutdown(socket.SHUT_WR)
             await asyncio.wait_for(ended.wait(), SECONDS)
             assert (got, lost.is_set()) == ([], False)
@@ -88,9 +91,7 @@ def test_the_end_of_a_half_waits_until_it_is_heeded(played: Callable[..., None])
     async def scene() -> None:
         async with connected() as (link, peer):
             _, ended, _ = _listened(link)
-            link.pause()
-            link.watch(ended=False)
-            peer.sendall(b"unread")
+            _unread(link, peer, ended=False)
             peer.shutdown(socket.SHUT_WR)
             for _ in range(20):
                 await asyncio.sleep(0)

@@ -10,6 +10,15 @@ from tests.session.playbook import from_server, happen, joined, new_session, pla
 
 SENT = "P ours: SELECT 1 | B ours<ours | D P ours | E ours | H"
 CLOSED = "C P ours | C S ours | S"
+UNDONE = """\
+  server: bait
+server: E 42601 syntax
+  client: E QF005 too many
+  server: S
+  done 1 ! QF005 too many
+server: Z I
+  client: Z I
+"""
 
 
 def query(bounds: str, clock: str = "", sql: str = "SELECT 1", ticket: int = 1) -> str:
@@ -55,17 +64,10 @@ server: 3 | 3 | Z T
   done 1 INSERT 0 1
 """,
     "a Query that has ended when it is known to be beyond is undone": query("most=1")
-    + """
+    + f"""
 server: 1 | 2 | T | row a | row b | C SELECT 2
   client: T | row a
-  server: bait
-server: E 42601 syntax
-  client: E QF005 too many
-  server: S
-  done 1 ! QF005 too many
-server: Z I
-  client: Z I
-""",
+{UNDONE}""",
     "a Query that still runs is cancelled, and nothing is sent until that is over": query("most=1")
     + """
 server: 1 | 2 | T | row a | row b
@@ -116,17 +118,10 @@ server: 3 | 3 | E 23503 orphan | Z I
   done 1 ! 23503 orphan
 """,
     "COPY to the client is counted": query("most=1", sql="COPY t TO STDOUT")
-    + """
+    + f"""
 server: 1 | 2 | n | H | d a | d b | c | C COPY 2
   client: H | d a
-  server: bait
-server: E 42601 syntax
-  client: E QF005 too many
-  server: S
-  done 1 ! QF005 too many
-server: Z I
-  client: Z I
-""",
+{UNDONE}""",
     "COPY from the client": query("most=1", sql="COPY t FROM STDIN")
     + f"""
 server: 1 | 2 | n | G
@@ -155,34 +150,20 @@ server: Z I
     "an Execute beyond is undone, and what is pipelined behind it is discarded": bound(
         "most=1", "E | P : INSERT | B < | E | S"
     )
-    + """
+    + f"""
 server: 1 | 2 | row a | row b | C SELECT 2
   client: 1 | 2 | row a
-  server: bait
-server: E 42601 syntax
-  client: E QF005 too many
-  server: S
-  done 1 ! QF005 too many
-server: Z I
-  client: Z I
-""",
+{UNDONE}""",
     "rows of a portal are counted together": bound("most=3", "E  2 | E  2 | S").replace(
         "| E | H", "| E  2 | H"
     )
-    + """
+    + f"""
 server: 1 | 2 | row a | row b | s
   client: 1 | 2 | row a | row b | s
   server: E  2 | H
 server: row c | row d | s
   client: row c
-  server: bait
-server: E 42601 syntax
-  client: E QF005 too many
-  server: S
-  done 1 ! QF005 too many
-server: Z I
-  client: Z I
-""",
+{UNDONE}""",
     "what takes too long is cancelled": query("within=3", "  clock 1 3 s")
     + """
 time over: 1
