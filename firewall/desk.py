@@ -77,6 +77,8 @@ class Desk:
             quorum=hold.quorum,
             requesters=sorted(hold.requesters),
             expires=clock.stamp(hold.expires_at),
+            escalates=clock.stamp(hold.escalates_at) if hold.escalates_at else "",
+            escalate_groups=list(hold.escalate_groups),
         )
         await self._ledger.open_hold(hold, [record])
         self._announce(hold)

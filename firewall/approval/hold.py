@@ -39,6 +39,8 @@ class Hold:
     reasons, effects: one line of plain text each, for people.
     parameters: bound values as text, in order, one execution after the other; None is NULL.
     origin: the log of the firewall that opened it; its session lives and dies with that firewall.
+    channels: where policy wants it shown; none is the settings' own. remind: seconds; 0 is never.
+    escalates_at: from when on `escalate_groups` may decide, too, and `escalate_channels` show it as well.
     """
 
     id: str
@@ -68,6 +70,16 @@ class Hold:
     outcome: str = ""
     executions: int = 1
     origin: str = ""
+    channels: tuple[str, ...] = ()
+    remind: float = 0.0
+    escalates_at: datetime | None = None
+    escalate_groups: tuple[str, ...] = ()
+    escalate_channels: tuple[str, ...] = ()
+
+    def deciders(self, at: datetime) -> tuple[str, ...]:
+        """The groups that may decide at this moment."""
+        escalated = self.escalates_at is not None and at >= self.escalates_at
+        return (*self.groups, *self.escalate_groups) if escalated else self.groups
 
     @property
     def runs(self) -> tuple[tuple[str | None, ...], ...]:
@@ -120,8 +132,9 @@ def cast(hold: Hold, person: Person, vote: Vote) -> Counted | Refused:
     # INVARIANT: 7. a requester's vote never counts, whatever groups they are in
     if person.name.casefold() in {requester.casefold() for requester in hold.requesters}:
         return Refused(f"you asked for this yourself ({person.name} is a requester of {hold.id})")
-    if not person.groups & set(hold.groups):
-        return Refused(f"{person.name} is in none of the groups that may decide: {', '.join(hold.groups)}")
+    groups = hold.deciders(vote.at)
+    if not person.groups & set(groups):
+        return Refused(f"{person.name} is in none of the groups that may decide: {', '.join(groups)}")
     if any(v.person.casefold() == person.name.casefold() for v in hold.votes):
         return Refused(f"{person.name} has voted on {hold.id} already")
     votes = (*hold.votes, vote)

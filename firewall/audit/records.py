@@ -74,7 +74,7 @@ class Judgement(_Record):
 
 
 class HoldOpened(_Record):
-    """A statement began to wait."""
+    """A statement began to wait. From `escalates` on, the `escalate_groups` may decide it, too."""
 
     kind: Literal["hold"] = "hold"
     agent: str
@@ -86,6 +86,8 @@ class HoldOpened(_Record):
     quorum: int
     requesters: list[str]
     expires: str
+    escalates: str = ""
+    escalate_groups: list[str] = []
 
 
 class Vote(_Record):

@@ -27,30 +27,35 @@ def contradictions(data: Any) -> Iterator[Finding]:
     if not isinstance(data, dict):
         return
     yield from _names(data)
-    rules = data.get("rules")
-    for number, rule in enumerate(rules if isinstance(rules, list) else ()):
-        if isinstance(rule, dict):
-            yield from _of_rule(rule, ("rules", number))
+    yield from _of_approval(data, ())
+    for sort in ("rules", "budgets"):
+        listed = data.get(sort)
+        for number, entry in enumerate(listed if isinstance(listed, list) else ()):
+            if isinstance(entry, dict):
+                yield from _of_approval(entry, (sort, number))
+                if sort == "rules":
+                    yield from _of_rule(entry, (sort, number))
     yield from between_approvers(data)
 
 
 def between_approvers(data: Any) -> Iterator[Finding]:
-    """One Slack user is one person: a click must not count for two."""
+    """One Slack or Teams user is one person: a click must not count for two."""
     approvers = data.get("approvers") if isinstance(data, dict) else None
     if not isinstance(approvers, dict):
         return
     owners: Counter[str] = Counter()
     for name, person in approvers.items():
-        slack = person.get("slack") if isinstance(person, dict) else None
-        accounts = slack if isinstance(slack, list) else [slack]
-        users = {a.get("user") if isinstance(a, dict) else a for a in accounts}
-        for user in sorted(u for u in users if isinstance(u, str)):
-            owners[user] += 1
-            if owners[user] == 2:
-                yield (
-                    ("approvers", name, "slack"),
-                    f"`{shown(user)}` is another approver's Slack user already",
-                )
+        for platform in ("slack", "teams"):
+            given = person.get(platform) if isinstance(person, dict) else None
+            accounts = given if isinstance(given, list) else [given]
+            users = {a.get("user") if isinstance(a, dict) else a for a in accounts}
+            for user in sorted(u for u in users if isinstance(u, str)):
+                owners[user] += 1
+                if owners[user] == 2:
+                    yield (
+                        ("approvers", name, platform),
+                        f"`{shown(user)}` is another approver's {platform.capitalize()} user already",
+                    )
 
 
 def _names(data: dict[str, Any]) -> Iterator[Finding]:
@@ -63,6 +68,13 @@ def _names(data: dict[str, Any]) -> Iterator[Finding]:
             if isinstance(name, str) and seen.setdefault(name.strip(), here) != here:
                 what = "two rules" if sort == "rules" else "a rule or another budget already"
                 yield here, f"`{shown(name)}` names {what}; give each a name of its own"
+
+
+def _of_approval(entry: dict[str, Any], here: FieldPath) -> Iterator[Finding]:
+    approval = entry.get("approval")
+    escalate = approval.get("escalate") if isinstance(approval, dict) else None
+    if isinstance(escalate, dict) and not {"groups", "channels"} & escalate.keys():
+        yield (*here, "approval", "escalate"), "nobody else is asked; write `groups`, `channels` or both"
 
 
 def _of_rule(rule: dict[str, Any], here: FieldPath) -> Iterator[Finding]:

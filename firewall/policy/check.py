@@ -95,6 +95,9 @@ def _decidable(
                 path,
                 f"nobody is in the group `{group}`; add someone under `approvers`, or name another group",
             )
+    for group in needed.escalation.groups if needed.escalation else ():
+        if not any(group in groups for groups in policy.people.values()):
+            yield path, f"the hold is escalated to `{group}`, and nobody is in that group; add someone"
     members = {name for name, groups in policy.people.items() if not groups.isdisjoint(needed.groups)}
     if 0 < len(members) < needed.quorum:
         yield path, f"{needed.quorum} people must approve, and its groups have only {len(members)}"

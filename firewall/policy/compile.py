@@ -17,7 +17,7 @@ from firewall.policy.expression import Expression
 from firewall.policy.labels import Labeller
 from firewall.policy.obligations import Form, Mask, Obligations
 from firewall.policy.rule import Rule, Selector
-from firewall.policy.verdict import Action, Requirement
+from firewall.policy.verdict import Action, Escalation, Requirement
 from firewall.sql.analysis import Kind
 
 if TYPE_CHECKING:
@@ -40,12 +40,13 @@ DEFAULT_EXPIRES: Final = 900.0  # seconds; as long as an agent's developer is li
 class Approver:
     """A person who may decide. `name` is their e-mail address in lower case.
 
-    slack: (team, user) pairs; an empty team is whichever workspace the app is installed in.
+    slack, teams: (workspace or tenant, user) pairs; an empty first is the firewall's own workspace or tenant.
     """
 
     name: str
     groups: frozenset[str]
     slack: tuple[tuple[str, str], ...] = ()
+    teams: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,11 +98,21 @@ class Policy:
         return self._approvers.get(name)
 
     def by_slack(self, team: str, user: str) -> str | None:
-        """The name of the approver with this Slack account, or None for a stranger."""
-        for approver in self._approvers.values():
-            if (team, user) in approver.slack or ("", user) in approver.slack:
-                return approver.name
-        return None
+        """The name of the approver with exactly this Slack account, or None for a stranger.
+
+        An empty team finds what policy writes without one; only the channel knows which workspace is its own.
+        """
+        return next((a.name for a in self._approvers.values() if (team, user) in a.slack), None)
+
+    def by_teams(self, tenant: str, user: str) -> str | None:
+        """The same for a Microsoft Teams account."""
+        return next((a.name for a in self._approvers.values() if (tenant, user) in a.teams), None)
+
+    def accounts(self, groups: Iterable[str], platform: str) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
+        """Who is in these groups, by name, with their accounts on `slack` or `teams`."""
+        wanted = frozenset(groups)
+        found = [a for a in self._approvers.values() if a.groups & wanted]
+        return sorted((a.name, a.slack if platform == "slack" else a.teams) for a in found)
 
 
 def build(document: Document, source: Source) -> Policy:
@@ -117,7 +128,12 @@ def build(document: Document, source: Source) -> Policy:
         budgets=[_budget(budget, document.approval) for budget in document.budgets],
     )
     approvers = {
-        name: Approver(name, frozenset(person.groups), tuple((a.team, a.user) for a in person.slack))
+        name: Approver(
+            name,
+            frozenset(person.groups),
+            tuple((a.team, a.user) for a in person.slack),
+            tuple((a.tenant or "", a.user) for a in person.teams or ()),
+        )
         for name, person in document.approvers.items()
     }
     return Policy(
@@ -156,7 +172,16 @@ def requirement(own: document.Approval | None, shared: document.Approval) -> Req
     groups = next((layer.groups for layer in layers if layer.groups is not None), ())
     quorum = next((layer.quorum for layer in layers if layer.quorum is not None), DEFAULT_QUORUM)
     expires = next((layer.expires for layer in layers if layer.expires is not None), DEFAULT_EXPIRES)
-    return Requirement(groups, quorum, expires)
+    channels = next((layer.channels for layer in layers if layer.channels is not None), ())
+    remind = next((layer.remind for layer in layers if layer.remind is not None), 0.0)
+    escalate = next((layer.escalate for layer in layers if layer.escalate is not None), None)
+    return Requirement(groups, quorum, expires, channels, remind, _escalation(escalate))
+
+
+def _escalation(written: document.Escalation | None) -> Escalation | None:
+    if written is None:
+        return None
+    return Escalation(written.after, written.groups or (), written.channels or ())
 
 
 def owed(written: document.Obligations | None) -> Obligations:

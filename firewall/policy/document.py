@@ -60,6 +60,15 @@ class SlackAccount(_Model):
     """The workspace's id, e.g. T012AB3CD"""
 
 
+class TeamsAccount(_Model):
+    """A Microsoft Teams user; without `tenant` the id counts in the tenant that the settings name."""
+
+    user: fields.EntraId
+    """The user's object id in Microsoft Entra"""
+    tenant: Annotated[fields.EntraId | None, WRITTEN] = None
+    """The tenant's id"""
+
+
 class Approver(_Model):
     """A person who may decide, by groups; the e-mail address is the key."""
 
@@ -70,6 +79,22 @@ class Approver(_Model):
         BeforeValidator(fields.slack, json_schema_input_type=str | SlackAccount | list[str | SlackAccount]),
     ] = ()
     """The person's Slack account, or several"""
+    teams: Annotated[
+        tuple[TeamsAccount, ...] | None,
+        BeforeValidator(fields.teams, json_schema_input_type=str | TeamsAccount | list[str | TeamsAccount]),
+    ] = None
+    """The person's Microsoft Teams account, or several"""
+
+
+class Escalation(_Model):
+    """Whom else a hold is put before when nobody has decided it in time."""
+
+    after: fields.Duration
+    """How long the others have first, e.g. 10m"""
+    groups: Annotated[fields.Groups | None, WRITTEN] = None
+    """Members of these groups may decide from then on, too"""
+    channels: Annotated[fields.Channels | None, WRITTEN] = None
+    """Where it is shown then as well"""
 
 
 class Approval(_Model):
@@ -81,6 +106,12 @@ class Approval(_Model):
     """How many different people must approve"""
     expires: Annotated[fields.Duration | None, WRITTEN] = None
     """How long a hold waits: 90s, 15m, 1h30m, at most 7d"""
+    channels: Annotated[fields.Channels | None, WRITTEN] = None
+    """Where it is shown, e.g. slack:C012AB3CD; the settings' channel if left out"""
+    remind: Annotated[fields.Duration | None, WRITTEN] = None
+    """Remind those who may decide each time when this long has passed, e.g. 5m"""
+    escalate: Annotated[Escalation | None, WRITTEN] = None
+    """Whom else to ask after a while"""
 
 
 class Who(_Model):

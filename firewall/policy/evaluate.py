@@ -11,7 +11,7 @@ nothing that could not be worked out again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from firewall.policy import moment as moments
@@ -21,7 +21,7 @@ from firewall.policy.expression import ExpressionError
 from firewall.policy.glob import MAX_NAME
 from firewall.policy.moment import Fact
 from firewall.policy.rule import columns_of, labels_of, tested_of
-from firewall.policy.verdict import Action, Reason, Requirement, Risk, Verdict
+from firewall.policy.verdict import Action, Escalation, Reason, Requirement, Risk, Verdict
 from firewall.sql.analysis import Kind
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ def together(needed: Sequence[Requirement]) -> Requirement:
     what two teams were to decide. A hold that nobody may approve stays one.
     """
     if len(needed) == 1:
-        return Requirement(tuple(sorted(needed[0].groups)), needed[0].quorum, needed[0].expires)
+        return replace(needed[0], groups=tuple(sorted(needed[0].groups)))
     sets = [frozenset(each.groups) for each in needed]
     common = frozenset.intersection(*sets)
     quorum = max(each.quorum for each in needed)
@@ -260,7 +260,28 @@ def together(needed: Sequence[Requirement]) -> Requirement:
             largest[groups] = max(each.quorum, largest.get(groups, 0))
         common = frozenset.union(*sets)
         quorum = sum(largest.values())
-    return Requirement(tuple(sorted(common)), quorum, min(each.expires for each in needed))
+    return Requirement(
+        tuple(sorted(common)),
+        quorum,
+        min(each.expires for each in needed),
+        tuple(sorted({channel for each in needed for channel in each.channels})),
+        min((each.remind for each in needed if each.remind), default=0.0),
+        _escalated(needed, frozenset.intersection(*sets)),
+    )
+
+
+def _escalated(needed: Sequence[Requirement], common: frozenset[str]) -> Escalation | None:
+    """When the last of them is escalated; and then, too, only those decide who may decide all of them."""
+    found = [each.escalation for each in needed if each.escalation]
+    if not found:
+        return None
+    later = [
+        frozenset((*each.groups, *(each.escalation.groups if each.escalation else ()))) for each in needed
+    ]
+    # where no group may decide all, quorums were added up, and no group comes to that
+    more = frozenset.intersection(*later) - common if common else frozenset()
+    channels = {channel for each in found for channel in each.channels}
+    return Escalation(max(each.after for each in found), tuple(sorted(more)), tuple(sorted(channels)))
 
 
 def covered(effect: Effect, covers: Sequence[Cover]) -> bool:

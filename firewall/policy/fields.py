@@ -26,6 +26,10 @@ LABEL_PATTERN = re.compile(r"[a-z0-9_*?-]+(\.[a-z0-9_*?-]+)*")
 EMAIL = re.compile(r"[^@\s`]+@[^@\s`]+")
 SLACK_USER = re.compile(r"[UW][A-Z0-9]{2,20}")
 SLACK_TEAM = re.compile(r"[TE][A-Z0-9]{2,20}")
+# a user or a tenant of Microsoft Entra ID
+ENTRA_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# where holds are shown: a Slack channel or group, or a Teams conversation
+CHANNEL = re.compile(r"slack:[CG][A-Z0-9]{2,20}|teams:[!-~]{3,200}")
 GROUP = re.compile(r"[a-z0-9][a-z0-9_-]*")
 DURATION = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,4})h)?(?:(\d{1,5})m)?(?:(\d{1,6})s)?")
 # a hold older than this approves something nobody remembers asking for
@@ -145,6 +149,14 @@ def slack(value: Any) -> Any:
     return [{"user": v} if isinstance(v, str) else v for v in values]
 
 
+def teams(value: Any) -> Any:
+    """An object id, `{tenant, user}`, or a list of either."""
+    if value is None or value in ("", [], {}):
+        raise ValueError("`teams` is empty; write a user's object id, or leave `teams` out")
+    values = value if isinstance(value, list) else [value]
+    return [{"user": v} if isinstance(v, str) else v for v in values]
+
+
 def _line(limit: int) -> AfterValidator:
     def check(text: str) -> str:
         text = text.strip()
@@ -255,6 +267,20 @@ Person = Annotated[StrictStr, AfterValidator(_address)]
 SlackUser = Annotated[StrictStr, matching(SLACK_USER, "is not a Slack user id; it looks like `U012AB3CD`")]
 SlackTeam = Annotated[
     StrictStr, matching(SLACK_TEAM, "is not a Slack workspace id; it looks like `T012AB3CD`")
+]
+EntraId = Annotated[
+    StrictStr,
+    matching(ENTRA_ID, "is not an id of Microsoft Entra; write 32 lower-case hex digits in five groups"),
+]
+Channels = Annotated[
+    tuple[
+        Annotated[
+            StrictStr,
+            matching(CHANNEL, "is no channel; write e.g. `slack:C012AB3CD` or `teams:19:…`"),
+        ],
+        ...,
+    ],
+    BeforeValidator(at_least_one, json_schema_input_type=str | list[str]),
 ]
 Flag = Annotated[bool, Field(strict=True)]
 Expression = Annotated[StrictStr, AfterValidator(_expression)]

@@ -57,12 +57,27 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
+class Escalation:
+    """After so many seconds these groups may decide, too, and these channels show it as well."""
+
+    after: float
+    groups: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Requirement:
-    """Who must approve: `quorum` distinct people over all `groups`; times in seconds."""
+    """Who must approve: `quorum` distinct people over all `groups`; times in seconds.
+
+    channels: where it is shown, as policy writes them; none is the settings' own. remind: 0 is never.
+    """
 
     groups: tuple[str, ...]
     quorum: int = 1
     expires: float = 900.0
+    channels: tuple[str, ...] = ()
+    remind: float = 0.0
+    escalation: Escalation | None = None
 
 
 @dataclass(frozen=True, slots=True)

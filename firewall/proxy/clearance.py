@@ -322,6 +322,7 @@ class Clearance:
         verdict = judgement.verdict
         requirement = verdict.requirement
         assert requirement is not None  # a hold verdict always says who must approve
+        escalation = requirement.escalation
         now = clock.now()
         return approval.Hold(
             id=ids.hold_id(),
@@ -349,4 +350,9 @@ class Clearance:
             revision=verdict.revision,
             executions=len(acts),
             origin=self._origin,
+            channels=requirement.channels,
+            remind=requirement.remind,
+            escalates_at=now + timedelta(seconds=escalation.after) if escalation else None,
+            escalate_groups=escalation.groups if escalation else (),
+            escalate_channels=escalation.channels if escalation else (),
         )

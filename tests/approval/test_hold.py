@@ -59,6 +59,15 @@ def _hold(word: Counted | Refused) -> Hold:
     return word.hold
 
 
+def test_an_escalated_hold_is_decided_by_more_groups_from_then_on():
+    hold = replace(HOLD, escalates_at=OPENED + 60 * SECOND, escalate_groups=("leads",))
+    leads = frozenset({"leads"})
+    assert "may decide: dba, security" in _why(_cast(hold, "kim", leads, after=59))
+    assert _hold(_cast(hold, "kim", leads, after=60)).state is State.APPROVED
+    assert _hold(_cast(hold, "bob", after=61)).state is State.APPROVED
+    assert "requester" in _why(_cast(hold, "ann@shop.example", leads, after=61))
+
+
 def test_one_approval_of_one_is_enough() -> None:
     after = _hold(_cast(HOLD, "bob"))
     assert (after.state, after.decided_by) == (State.APPROVED, "bob")

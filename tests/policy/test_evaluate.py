@@ -9,6 +9,7 @@ import pytest
 from firewall import policy
 from firewall.policy import Action, Requirement, Risk, Subject
 from firewall.policy.evaluate import together
+from firewall.policy.verdict import Escalation
 from firewall.sql.analysis import Effect, Kind, ObjectType
 
 HEAD = """
@@ -318,6 +319,18 @@ class TestRequirement:
     def test_a_rule_has_its_own_and_the_rest_from_the_policy(self):
         verdict = judge("hold: read, approval: {groups: [dba, security], quorum: 2}", effects=(read("id"),))
         assert verdict.requirement == Requirement(("dba", "security"), 2, 600.0)
+
+    def test_together_is_escalated_when_the_last_is_to_those_who_may_decide_all(self):
+        first = Requirement(("dba",), escalation=Escalation(60.0, ("leads", "ops"), ("slack:C1A",)))
+        second = Requirement(("dba", "sec"), 1, 900.0, ("slack:C2A",), 30.0, Escalation(90.0, ("leads",)))
+        both = together([first, second])
+        assert both.escalation == Escalation(90.0, ("leads",), ("slack:C1A",))
+        assert (both.channels, both.remind) == (("slack:C2A",), 30.0)
+        # a rule that is not escalated keeps its deciders
+        assert together([first, Requirement(("dba",))]).escalation == Escalation(60.0, (), ("slack:C1A",))
+        # what two teams decide together is never escalated to one
+        apart = Requirement(("sec",), escalation=Escalation(60.0, ("leads",)))
+        assert together([first, apart]).escalation == Escalation(60.0, (), ("slack:C1A",))
 
     def test_together_is_no_weaker_than_any(self):
         wide, narrow = Requirement(("dba", "security"), 1, 60.0), Requirement(("security",), 2, 900.0)

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from firewall import policy
 from firewall.errors import ConfigurationError
+from firewall.policy.compile import requirement
 from firewall.policy.document import Approval, Rule, When
 from firewall.policy.source import MAX_BYTES
+from firewall.policy.verdict import Escalation
 
 BAD = Path(__file__).parents[2] / "fixtures" / "policy" / "bad"
 GOOD = """\
@@ -35,6 +37,9 @@ rules:
     when: any
     why: no
 """
+
+
+USER = "00a1b2c3-0000-4000-8000-1234567890ab"
 
 
 def refusal(text: str) -> ConfigurationError:
@@ -74,7 +79,10 @@ def test_people_are_found_by_name_and_by_slack():
     assert dana == policy.Approver("dana@example.com", frozenset({"dba", "security"}), (("", "U012AB3CD"),))
     assert loaded.person("eve@example.com") is None
     assert loaded.person("Dana@example.com") is None
-    assert loaded.by_slack("TANY", "U012AB3CD") == "dana@example.com"
+    # an id without a workspace is not any workspace's: the channel asks for its own by the empty one
+    assert loaded.by_slack("TANY", "U012AB3CD") is None
+    assert loaded.by_slack("", "U012AB3CD") == "dana@example.com"
+    assert loaded.by_slack("", "U045EF6GH") is None
     assert loaded.by_slack("T012AB3CD", "U045EF6GH") == "sam@example.com"
     assert loaded.by_slack("TOTHER", "U045EF6GH") is None
     assert loaded.by_slack("T012AB3CD", "U999") is None
@@ -193,3 +201,40 @@ def test_a_key_with_nothing_behind_it_is_an_error(path):
     data["rules"].append(rule)
     error = refusal(yaml.safe_dump(data))
     assert f"rules[2].{'.'.join(path)}" in {problem.field for problem in error.problems}
+
+
+def test_where_and_when_people_are_asked():
+    text = GOOD.replace(
+        "expires: 1h30m}",
+        'expires: 1h30m, channels: "slack:C0AB", remind: 5m, '
+        'escalate: {after: 10m, groups: security, channels: ["slack:C0CD", "teams:19:x@thread.tacv2"]}}',
+    ).replace("groups: [dba, security]", f"groups: [dba, security], teams: {USER}", 1)
+    loaded = policy.parse(text, Path("p.yaml"))
+    needed = requirement(None, loaded.document.approval)
+    assert (needed.channels, needed.remind) == (("slack:C0AB",), 300.0)
+    assert loaded.by_teams("", USER) == "dana@example.com"
+    assert loaded.by_teams(USER, USER) is None
+    assert loaded.accounts(["security"], "slack") == [("dana@example.com", (("", "U012AB3CD"),))]
+    assert needed.escalation == Escalation(600.0, ("security",), ("slack:C0CD", "teams:19:x@thread.tacv2"))
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("channels: C0AB", "is no channel"),
+        ("channels: []", "write at least one"),
+        ("escalate: {after: 10m}", "nobody else is asked"),
+        ("remind: often", "remind"),
+    ],
+)
+def test_what_is_wrong_about_asking_is_said(written, words):
+    assert words in str(refusal(GOOD.replace("expires: 1h30m}", f"expires: 1h30m, {written}}}")))
+
+
+def test_one_teams_user_is_one_person():
+    shared = GOOD.replace("groups: dba,", f"groups: dba, teams: {USER},")
+    shared = shared.replace("security],", f"security], teams: {{user: {USER}, tenant: {USER}}},")
+    assert "another approver's Teams user" in str(refusal(shared))
+    assert "is not an id of Microsoft Entra" in str(
+        refusal(GOOD.replace("groups: dba,", "groups: dba, teams: x,"))
+    )
