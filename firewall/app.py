@@ -224,10 +224,14 @@ class App:
         return proxy.Guarded(name, database, secret, gate)
 
     async def _adopt(self) -> None:
-        """Holds of this firewall's earlier life have lost their sessions: nothing can run for them."""
+        """Holds of this firewall's earlier life have lost their sessions: nothing can run for them. What its
+        statements returned of budgets nobody knows: all that was set aside.
+        """
         for hold in await self.store.holds([State.PENDING, State.APPROVED], limit=100_000):
             if hold.origin == self.settings.origin:
                 await self.desk.withdraw(hold.id, "the firewall was restarted")
+        for name in self.gates:
+            await self.store.past(name).adopt()
 
     async def _refresh_catalogs(self) -> None:
         while True:

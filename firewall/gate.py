@@ -16,10 +16,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from firewall import clock
+from firewall.budgets import Budgets, Ledger
 from firewall.catalog import estimates
 from firewall.labelling import Labelling, Remembered
 from firewall.places import Places
-from firewall.policy import Fact, Moment
+from firewall.policy import Action, Fact, Moment
 from firewall.policy.moment import UNKNOWN
 from firewall.policy.risk import LARGE
 from firewall.season import Season
@@ -29,6 +30,7 @@ from firewall.sql import Analysis, Effect, Facts, Kind, ObjectType
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping
 
+    from firewall.budgets import Taken
     from firewall.catalog import Snapshot
     from firewall.labelling import Kept
     from firewall.policy import Policy, Subject, Verdict
@@ -119,6 +121,10 @@ class Past(Protocol):
     async def used(self, agent: str, fingerprints: Collection[str]) -> None: ...
 
 
+class Had(Past, Ledger, Protocol):
+    """That, and what they have had of budgets."""
+
+
 class Gate:
     """Judges the texts of one database.
 
@@ -133,14 +139,15 @@ class Gate:
         analysts: Analysts,
         read_catalog: Callable[[], Awaitable[Snapshot]],
         kept: Kept | None = None,
-        past: Past | None = None,
+        past: Had | None = None,
     ) -> None:
         self._policy = policy
         self.season = Season()
         self._analysts = analysts
         self._read_catalog = read_catalog
         self._snapshot: Snapshot | None = None
-        self._past = past
+        self._past: Past | None = past
+        self._budgets = Budgets(past)
         self._seen: set[tuple[str, str]] = set()
         self._rows: Mapping[str, float] = {}
         # which relations are large, in a number: the tier of a remembered verdict depends on it
@@ -241,7 +248,9 @@ class Gate:
             return None
         self._cache.move_to_end(key)
         judgement = known[0]
-        return self._rejudged(judgement, self.at(moment)) if judgement.verdict.facts else judgement
+        if not judgement.verdict.facts:
+            return judgement
+        return self._rejudged(judgement, self.at(self._foreseen(subject, moment)))
 
     def stands(self, judgement: Judgement) -> bool:
         """Neither policy nor catalog nor labels have changed since it was made; nor do they until `season` is
@@ -275,16 +284,57 @@ class Gate:
         moment: what the session knows of it; everything else that the verdict looks at is added here.
         """
         renewed = self.renewed(judgement)
-        looked_at = renewed.verdict.facts
-        if not looked_at:
+        if not renewed.verdict.facts:
             return renewed
+        return self._rejudged(renewed, await self._known(renewed, moment))
+
+    async def _known(self, judgement: Judgement, moment: Moment) -> Moment:
+        """The moment with all that the verdict looks at."""
+        looked_at, agent = judgement.verdict.facts, judgement.subject.agent
         if Fact.FIRST_USE in looked_at:
-            moment = replace(moment, first_use=await self._first_use(renewed))
-        return self._rejudged(renewed, self.at(moment))
+            moment = replace(moment, first_use=await self._first_use(judgement))
+        if Fact.SPENT in looked_at:
+            spent = await self._budgets.spent(self._policy, agent, judgement.verdict.budgets)
+            moment = replace(moment, spent=spent)
+        return self.at(moment)
 
     def _rejudged(self, judgement: Judgement, moment: Moment) -> Judgement:
         verdict = self._policy.evaluate(judgement.subject, judgement.effects, moment)
         return judgement if verdict == judgement.verdict else replace(judgement, verdict=verdict)
+
+    async def take(
+        self, judgement: Judgement, statement: str, moment: Moment
+    ) -> tuple[Judgement, Taken | None]:
+        """What is set aside of its budgets for a judgement that lets it run, or that was approved.
+
+        Of those that its verdict calls used up it was approved beyond what they have. If another one is used
+        up by now there are no rows, and the judgement is the one that says so. Raises StoreError.
+        """
+        verdict = judgement.verdict
+        agent = judgement.subject.agent
+        held = {reason.rule for reason in verdict.reasons if reason.action is Action.HOLD}
+        beyond = set(verdict.budgets) if not verdict.enforced else held.intersection(verdict.budgets)
+        taken = await self._budgets.take(
+            self._policy,
+            agent,
+            statement,
+            verdict.budgets,
+            most=verdict.obligations.max_rows,
+            beyond=beyond,
+        )
+        if taken is None or taken.rows:
+            return judgement, taken
+        known = await self._known(judgement, moment)
+        full = {b.name: b.rows for b in self._policy.document.budgets if b.name in taken.gone}
+        return self._rejudged(judgement, replace(known, spent={**known.spent, **full})), taken
+
+    async def settle(self, statement: str, rows: int) -> None:
+        """A statement for which was `take`n has ended, and has returned so many rows. Raises StoreError."""
+        await self._budgets.settle(statement, rows)
+
+    def _foreseen(self, subject: Subject, moment: Moment) -> Moment:
+        """What is not known for certain before it counts."""
+        return replace(moment, spent=self._budgets.foreseen(self._policy, subject.agent))
 
     def at(self, moment: Moment = UNKNOWN) -> Moment:
         """The moment with the clock and the catalog's estimates."""
@@ -369,6 +419,7 @@ class Gate:
         else:
             # it changes faster than a text is analysed
             in_doubt = True
+        moment = self._foreseen(subject, moment)
         judgement = self._evaluate(subject, text, facts, analysis, moment, in_doubt=in_doubt)
         if in_doubt or analysis.volatile or judgement.native:
             return judgement

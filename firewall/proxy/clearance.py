@@ -24,8 +24,9 @@ from firewall.sql import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from firewall.budgets import Taken
     from firewall.gate import Judgement
-    from firewall.policy import Moment, Obligations, Subject
+    from firewall.policy import Moment, Obligations, Subject, Verdict
     from firewall.proxy.behind import Behind
     from firewall.proxy.guarded import Entrance, Guarded
     from firewall.session import Act, Bounds, Done, Refusal
@@ -61,6 +62,8 @@ class Clearance:
         self._bounds: dict[int, Bounds] = {}
         # something was released under obligations: a cursor may return its rows any time later
         self._bounded = False
+        # tickets for which rows of budgets are set aside
+        self._counted: set[int] = set()
         self.standing = Standing(behind)
         self._may_stand = house.standing_releases
 
@@ -88,6 +91,8 @@ class Clearance:
                 # nobody waits for it any more; if this fails as well it expires
                 with suppress(StoreError):
                     await self._desk.withdraw(self._holds.pop(ticket), "the store failed")
+            with suppress(StoreError):
+                await self._settle(ticket, 0)
             raise
         finally:
             self._asked.discard(ticket)
@@ -95,6 +100,7 @@ class Clearance:
         if refusal is not None:
             self._holds.pop(ticket, None)
             self._bounds.pop(ticket, None)
+            await self._settle(ticket, 0)
         return refusal
 
     async def _ask(
@@ -107,21 +113,22 @@ class Clearance:
     ) -> Refusal | None:
         # what others have released since it was judged may have labelled what it reads
         judgement = await self._guarded.gate.now(judgement, moment())
-        verdict = judgement.verdict
         statement = self.statement(ticket)
+        obstacle = self._obstacle(judgement)
+        taken: Taken | None = None
+        if obstacle is None and _free(judgement.verdict):
+            judgement, taken = await self._take(ticket, judgement, moment())
+        verdict = judgement.verdict
         record = telling.judgement_record(judgement, self.session, statement)
         digest = self._digest(judgement, acts)
-        if verdict.enforced and verdict.action is not Action.DENY:
-            refusal = self._obstacle(judgement)
-            if refusal is not None:
-                # INVARIANT: 3. what is let through under a condition does not pass without it
-                await self._log.append([record, self.refusal_record(refusal, statement)])
-                return refusal
-        free = verdict.action is Action.ALLOW
-        if not verdict.enforced or free:
+        if obstacle is not None:
+            # INVARIANT: 3. what is let through under a condition does not pass without it
+            await self._log.append([record, self.refusal_record(obstacle, statement)])
+            return obstacle
+        if _free(verdict):
             leave = f"rule {verdict.rule}" if verdict.enforced else "observe mode"
             stands = self._may_stand and Standing.may(judgement, acts)
-            self._bind(ticket, judgement, verdict.obligations)
+            self._bind(ticket, judgement, verdict.obligations, taken)
             await self._guarded.gate.releasing(judgement, self.session, statement)
             await self._log.append([record, self._release(ticket, digest, leave, acts, standing=stands)])
             if stands:
@@ -144,10 +151,13 @@ class Clearance:
 
     def _obstacle(self, judgement: Judgement) -> Refusal | None:
         """Why its obligations, or those of what ran before, could not be seen to."""
-        owed, statements = judgement.verdict.obligations, judgement.analysis.statements
+        verdict, statements = judgement.verdict, judgement.analysis.statements
+        owed = verdict.obligations
+        if not verdict.enforced or verdict.action is Action.DENY:
+            return None
         if self._bounded and any(statement.node == FETCH for statement in statements):
             return telling.no_cursor()
-        if not owed:
+        if not owed and not verdict.budgets:
             return None
         if owed.max_affected_rows is not None or owed.read_only or owed.masks:
             return telling.not_enforceable(judgement)
@@ -157,14 +167,32 @@ class Clearance:
             return telling.no_cursor()
         return None
 
-    def _bind(self, ticket: int, judgement: Judgement, owed: Obligations) -> None:
+    async def _take(
+        self, ticket: int, judgement: Judgement, moment: Moment
+    ) -> tuple[Judgement, Taken | None]:
+        """Set aside what it may return of its budgets; see `Gate.take`."""
+        if not judgement.verdict.budgets:
+            return judgement, None
+        self._counted.add(ticket)
+        judgement, taken = await self._guarded.gate.take(judgement, self.statement(ticket), moment)
+        if taken is not None and not taken.rows:
+            self._counted.discard(ticket)
+        return judgement, taken
+
+    async def _settle(self, ticket: int, rows: int) -> None:
+        """So many rows came of it."""
+        if ticket in self._counted:
+            self._counted.discard(ticket)
+            await self._guarded.gate.settle(self.statement(ticket), rows)
+
+    def _bind(self, ticket: int, judgement: Judgement, owed: Obligations, taken: Taken | None) -> None:
         """What ends a transaction returns nothing, and cannot be undone."""
-        if not judgement.verdict.enforced or not owed:
+        if not judgement.verdict.enforced or (not owed and taken is None):
             return
         if all(effect.kind is Kind.TRANSACTION for effect in judgement.effects):
             return
         self._bounded = True
-        self._bounds[ticket] = telling.bounds(judgement, owed)
+        self._bounds[ticket] = telling.bounds(judgement, owed, taken)
 
     def at_once(self, ticket: int, judgement: Judgement, acts: Sequence[Act]) -> Leave | None:
         """Leave without waiting: the standing release that covers it. If there is none, `ask`."""
@@ -196,6 +224,7 @@ class Clearance:
         judgement: Judgement = done.judgement  # type: ignore[assignment]  # it is what `Clear` carried
         statement = self.statement(done.ticket)
         hold = self._holds.pop(done.ticket, "")
+        await self._settle(done.ticket, done.rows)
         records: list[audit.Record] = []
         if not done.released:
             records.append(telling.judgement_record(judgement, self.session, statement))
@@ -261,16 +290,21 @@ class Clearance:
         fresh = await gate.now(judgement, moment)
         forbidden = fresh.verdict.action is Action.DENY
         if now == hold.digest and fresh.effects == judgement.effects and not forbidden:
-            if fresh.verdict.enforced and (refusal := self._obstacle(fresh)) is not None:
+            if (refusal := self._obstacle(fresh)) is not None:
                 await self._desk.withdraw(hold.id, refusal.message)
                 await self._log.append([self.refusal_record(refusal, self.statement(ticket), hold.id)])
                 return refusal
             owed = obligations.together([judgement.verdict.obligations, fresh.verdict.obligations])
-            self._bind(ticket, judgement, owed)
-            await gate.releasing(judgement, self.session, self.statement(ticket))
-            if await self._desk.consume(hold.id, now, [release]):
-                return None
-        await self._desk.withdraw(hold.id, "policy, catalog or labels changed since it was asked for")
+            # what was approved is approved beyond the budgets that were used up then, and no others
+            _, taken = await self._take(ticket, judgement, moment)
+            if taken is None or taken.rows:
+                self._bind(ticket, judgement, owed, taken)
+                await gate.releasing(judgement, self.session, self.statement(ticket))
+                if await self._desk.consume(hold.id, now, [release]):
+                    return None
+        await self._desk.withdraw(
+            hold.id, "policy, catalog, labels or what is left of a budget changed since it was asked for"
+        )
         refusal = telling.voided(hold)
         await self._log.append([self.refusal_record(refusal, self.statement(ticket), hold.id)])
         return refusal
@@ -356,3 +390,8 @@ class Clearance:
             escalate_groups=escalation.groups if escalation else (),
             escalate_channels=escalation.channels if escalation else (),
         )
+
+
+def _free(verdict: Verdict) -> bool:
+    """Nobody has to be asked."""
+    return not verdict.enforced or verdict.action is Action.ALLOW

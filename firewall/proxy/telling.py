@@ -16,6 +16,7 @@ from firewall.sql import Kind
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from firewall.budgets import Taken
     from firewall.errors import CatalogError
     from firewall.gate import Judgement
     from firewall.policy import Obligations
@@ -29,6 +30,7 @@ EXPIRED = "QF002"
 VOIDED = "QF003"
 BEYOND = "QF005"
 LATE = "QF006"
+USED_UP = "QF008"
 NOT_RECORDED = "58030"
 NOT_JUDGED = "58000"
 INSUFFICIENT_PRIVILEGE = "42501"
@@ -176,7 +178,7 @@ def voided(hold: Hold) -> Refusal:
     return Refusal(
         VOIDED,
         f"query-firewall: the approval of hold {hold.id} is void",
-        detail="policy or catalog changed after it was asked for",
+        detail="policy, catalog, labels or what is left of a budget changed after it was asked for",
         hint="send the statement again; it will be judged as things are now",
     )
 
@@ -192,8 +194,8 @@ def not_enforceable(judgement: Judgement) -> Refusal:
     )
 
 
-def bounds(judgement: Judgement, owed: Obligations) -> Bounds:
-    """The obligations that sessions see to, and the errors of those that go beyond."""
+def bounds(judgement: Judgement, owed: Obligations, taken: Taken | None) -> Bounds:
+    """What sessions see to, and the errors of statements that go beyond. taken: of budgets, if they count."""
     rule = judgement.verdict.rule
     most, within = owed.max_rows, owed.statement_timeout
     beyond = Refusal(
@@ -202,6 +204,9 @@ def bounds(judgement: Judgement, owed: Obligations) -> Bounds:
         detail=f"rule `{rule}` lets this run with at most {most} rows returned",
         hint="ask for less: add a condition or a LIMIT, or aggregate",
     )
+    if taken is not None and (most is None or taken.rows < most):
+        most = taken.rows
+        beyond = _used_up(judgement, most)
     late = Refusal(
         LATE,
         f"query-firewall: the statement was cancelled after {within or 0:g} s, which is all that it may take",
@@ -209,6 +214,17 @@ def bounds(judgement: Judgement, owed: Obligations) -> Bounds:
         hint="ask for less, or ask for it in parts",
     )
     return Bounds(most, within, beyond, late)
+
+
+def _used_up(judgement: Judgement, most: int) -> Refusal:
+    """It came to the end of a budget while it ran."""
+    names = ", ".join(f"`{name}`" for name in judgement.verdict.budgets)
+    return Refusal(
+        USED_UP,
+        f"query-firewall: the result was stopped after {most} rows, which is all that was left of {names}",
+        detail="rows of this data are counted for each agent in a sliding window, over all its statements",
+        hint="send it again to have a person decide, or when older rows have left the window",
+    )
 
 
 def not_by_one() -> Refusal:

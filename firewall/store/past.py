@@ -2,18 +2,19 @@
 
 Exact for all firewalls that share the store: a budget is looked at and taken from in one transaction, and
 while a statement runs the rows that it may still return count as returned. What it did return counts from its
-end. Of a firewall that died nobody knows: its rows count for a day longer than the window.
+end. Of a firewall that died nobody knows: what was set aside counts as returned, from when it starts again;
+if it never does, for a day longer than the window.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, delete, func, insert, select, text, update
 
 from firewall import clock
+from firewall.budgets import Taken, Window
 from firewall.store import engine, tables
 
 if TYPE_CHECKING:
@@ -30,29 +31,13 @@ _LOCK = 0x66697266
 LONGEST = 86_400.0
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A budget as the store counts it: so many rows in so many seconds."""
-
-    budget: str
-    rows: int
-    per: float
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """rows: how many may be returned, 0 if none. busy: none, because of statements that still run."""
-
-    rows: int
-    busy: bool = False
-
-
 class Past:
-    """The past of one database."""
+    """The past of one database. origin: whose statements these are, as the firewall's log is called."""
 
-    def __init__(self, database: engine.Database, name: str) -> None:
+    def __init__(self, database: engine.Database, name: str, origin: str) -> None:
         self._database = database
         self._name = name
+        self._origin = origin
 
     async def seen(self, agent: str, fingerprints: Collection[str]) -> bool:
         """Has the agent run all of these shapes?"""
@@ -88,29 +73,32 @@ class Past:
 
         def work(connection: Connection) -> Taken:
             _one_at_a_time(connection)
-            left = []
-            for window in windows:
-                mine = self._in(agent, window, now)
-                rest = window.rows - _sum(connection, mine)
-                if rest <= 0:
-                    return Taken(0, busy=_sum(connection, mine, running=False) < window.rows)
-                left.append(rest)
-            rows = min([*left, *([] if most is None else [most])])
+            left = {w: w.rows - _sum(connection, self._in(agent, w, now)) for w in windows}
+            gone = [window for window, rest in left.items() if rest <= 0]
+            if gone:
+                ended = {w: _sum(connection, self._in(agent, w, now), running=False) for w in gone}
+                busy = all(rows < window.rows for window, rows in ended.items())
+                return Taken(0, busy, tuple(window.budget for window in gone))
+            rows = min([*left.values(), *([] if most is None else [most])])
             self._note(connection, agent, statement, windows, rows, now)
             return Taken(rows)
 
         return await self._database.transact(work)
 
     async def permit(self, agent: str, statement: str, windows: Sequence[Window]) -> None:
-        """A person has let the statement run; its rows count, and nothing is left of a budget for that."""
+        """A person has let the statement run, whatever it returns; while it runs, all of a budget counts."""
         now = clock.now()
-        await self._database.transact(
-            lambda connection: self._note(connection, agent, statement, windows, 0, now)
-        )
+
+        def work(connection: Connection) -> None:
+            _one_at_a_time(connection)
+            for window in windows:
+                self._note(connection, agent, statement, [window], window.rows, now)
+
+        await self._database.transact(work)
 
     async def settle(self, statement: str, rows: int) -> None:
         """The statement has ended, and has returned so many rows."""
-        mine = and_(_SPENT.database == self._name, _SPENT.statement == statement)
+        mine = and_(_SPENT.database == self._name, _SPENT.statement == self._key(statement))
         at = clock.stamp(clock.now())
         change = update(tables.spending).where(mine).values(rows=rows, open=False, at=at)
 
@@ -118,6 +106,20 @@ class Past:
             connection.execute(change)
 
         await self._database.transact(work)
+
+    async def adopt(self) -> None:
+        """The firewall starts: whatever its statements of an earlier life returned, they have ended."""
+        earlier = _SPENT.statement.startswith(self._key(""), autoescape=True)
+        mine = and_(_SPENT.database == self._name, earlier, _SPENT.open.is_(True))
+        change = update(tables.spending).where(mine).values(open=False, at=clock.stamp(clock.now()))
+
+        def work(connection: Connection) -> None:
+            connection.execute(change)
+
+        await self._database.transact(work)
+
+    def _key(self, statement: str) -> str:
+        return f"{self._origin} {statement}"
 
     def _in(self, agent: str, window: Window, now: datetime) -> ColumnElement[bool]:
         since = clock.stamp(now - timedelta(seconds=window.per))
@@ -144,7 +146,7 @@ class Past:
                     database=self._name,
                     budget=window.budget,
                     agent=agent,
-                    statement=statement,
+                    statement=self._key(statement),
                     at=clock.stamp(now),
                     rows=rows,
                     open=True,

@@ -214,7 +214,7 @@ class Store(Reader):
 
     def past(self, database: str) -> Past:
         """What agents have done before in one database."""
-        return Past(self._database, database)
+        return Past(self._database, database, self._writer.origin)
 
     async def _write(self, records: Sequence[audit.Record], change: Change) -> bool:
         return await self._writer.write(lambda: [rows.entry(record) for record in records], change)

@@ -71,7 +71,7 @@ class Writer:
     def __init__(self, database: engine.Database, origin: str, key: audit.SigningKey) -> None:
         self._where = database.where
         self._database = database
-        self._origin = origin
+        self.origin = origin
         self._key = key
         self._head = Head(audit.Frontier(), "")
         self._queue: asyncio.Queue[_Work] = asyncio.Queue()
@@ -172,7 +172,7 @@ class Writer:
     def _append(self, connection: Connection, head: Head, entries: Sequence[Entry]) -> Head:
         start = head.frontier.size
         rows = [
-            {"origin": self._origin, "idx": index, **entry.columns}
+            {"origin": self.origin, "idx": index, **entry.columns}
             for index, entry in enumerate(entries, start)
         ]
         connection.execute(_ADD_RECORDS, rows)
@@ -181,15 +181,15 @@ class Writer:
             connection.execute(_ADD_RELATIONS, relations)
         after = self._sign(head.frontier.extend(entry.leaf for entry in entries))
         size = after.frontier.size
-        connection.execute(_KEEP_HEAD, {"origin": self._origin, "size": size, "note": after.note})
+        connection.execute(_KEEP_HEAD, {"origin": self.origin, "size": size, "note": after.note})
         frontier = after.frontier.to_bytes()
         connection.execute(
-            _MOVE_HEAD, {"log": self._origin, "size": size, "frontier": frontier, "note": after.note}
+            _MOVE_HEAD, {"log": self.origin, "size": size, "frontier": frontier, "note": after.note}
         )
         return after
 
     def _sign(self, frontier: audit.Frontier) -> Head:
-        checkpoint = audit.Checkpoint(self._origin, frontier.size, frontier.root())
+        checkpoint = audit.Checkpoint(self.origin, frontier.size, frontier.root())
         return Head(frontier, audit.sign_checkpoint(self._key, checkpoint))
 
     def _found(self, connection: Connection) -> None:
@@ -197,7 +197,7 @@ class Writer:
         conflict clause lets one succeed.
         """
         empty = self._sign(audit.Frontier())
-        values = {"origin": self._origin, "size": 0, "note": empty.note}
+        values = {"origin": self.origin, "size": 0, "note": empty.note}
         head = engine.upsert(connection, tables.heads).values(**values, frontier=empty.frontier.to_bytes())
         result = connection.execute(head.on_conflict_do_nothing())
         if result.rowcount == 1:
@@ -209,7 +209,7 @@ class Writer:
         Somebody else's head is taken over only if our key signed it and it lies ahead: whoever can write the
         database but has no key can neither make us sign a forged tree nor have us forget a part of the log.
         """
-        row = connection.execute(_LOCK_HEAD, {"log": self._origin}).one_or_none()
+        row = connection.execute(_LOCK_HEAD, {"log": self.origin}).one_or_none()
         if row is None:
             raise self._broken("has no signed head any more")
         if row.note == self._head.note:
@@ -218,12 +218,12 @@ class Writer:
             checkpoint = audit.open_checkpoint(row.note, [self._key.public])
         except audit.UnknownSignerError:
             raise StoreError(
-                f"the log `{self._origin}` in `{self._where}` was begun with another key",
+                f"the log `{self.origin}` in `{self._where}` was begun with another key",
                 hint="use the key file that it was begun with, or another origin",
             ) from None
         except ValueError as error:
             raise self._broken(f"has a broken head: {error}") from None
-        if checkpoint.origin != self._origin:
+        if checkpoint.origin != self.origin:
             raise self._broken(f"has the head of `{checkpoint.origin}`")
         if self._head.note and checkpoint.size <= self._head.frontier.size:
             raise self._broken(f"was set back to {checkpoint.size} records from {self._head.frontier.size}")
@@ -235,7 +235,7 @@ class Writer:
             frontier = audit.Frontier.from_bytes(kept)
             if (frontier.size, frontier.root()) == (checkpoint.size, checkpoint.root):
                 return frontier
-        leaves = connection.execute(_LEAVES, {"log": self._origin, "size": checkpoint.size}).scalars()
+        leaves = connection.execute(_LEAVES, {"log": self.origin, "size": checkpoint.size}).scalars()
         frontier = audit.Frontier().extend(map(bytes, leaves))
         if (frontier.size, frontier.root()) != (checkpoint.size, checkpoint.root):
             raise self._broken("does not match its signed head")
@@ -249,7 +249,7 @@ class Writer:
 
     def _whole(self, connection: Connection, head: Head) -> None:
         """Nothing may be missing at the end of the log, and nothing stand behind it unsigned."""
-        last = select(tables.records.c.idx).where(tables.records.c.origin == self._origin)
+        last = select(tables.records.c.idx).where(tables.records.c.origin == self.origin)
         newest = connection.execute(last.order_by(tables.records.c.idx.desc()).limit(1)).scalar()
         found = 0 if newest is None else newest + 1
         if found != head.frontier.size:
@@ -257,6 +257,6 @@ class Writer:
 
     def _broken(self, what: str) -> StoreError:
         return StoreError(
-            f"the log `{self._origin}` in `{self._where}` {what}",
+            f"the log `{self.origin}` in `{self._where}` {what}",
             hint="it was changed from outside; `firewall audit verify` says where",
         )

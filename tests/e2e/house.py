@@ -114,9 +114,9 @@ def policy_text(*, mode: str = "enforce", expires: str = "15m") -> str:
 
 @asynccontextmanager
 async def open_house(
-    postgres: EmbeddedPostgres, database: str, folder: Path, **changes: object
+    postgres: EmbeddedPostgres, database: str, folder: Path, *, token: str = "", **changes: object
 ) -> AsyncIterator[House]:
-    """A firewall before `database`, with one agent that OWNER owns."""
+    """A firewall before `database`, with one agent that OWNER owns; token: of one that the store knows."""
     policy = folder / "policy.yaml"
     if not policy.exists():
         policy.write_text(policy_text())
@@ -142,7 +142,7 @@ async def open_house(
         }
     )
     app = await App.open(settings)
-    token = await credentials.add_agent(app.store, "shopper", owner=OWNER, issuer="operator")
+    token = token or await credentials.add_agent(app.store, "shopper", owner=OWNER, issuer="operator")
     await app.start()
     try:
         yield House(app, postgres, database, token)

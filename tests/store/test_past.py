@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from firewall import clock
+from firewall.budgets import Taken, Window
 from firewall.store import Store
-from firewall.store.past import LONGEST, Taken, Window
+from firewall.store.past import LONGEST
 
 from .conftest import KEY, ORIGIN, START
 
@@ -43,7 +44,7 @@ async def test_a_shape_is_seen_once_it_was_used(store: Store) -> None:
 async def test_what_is_left_is_taken_and_the_rest_given_back(store: Store) -> None:
     past = store.past("shop")
     assert await past.take("bot", "s.1", [HOUR], most=None) == Taken(100)
-    assert await past.take("bot", "s.2", [HOUR], most=None) == Taken(0, busy=True)
+    assert await past.take("bot", "s.2", [HOUR], most=None) == Taken(0, busy=True, gone=("addresses",))
     assert await past.spent("bot", [HOUR]) == {"addresses": 0}
     await past.settle("s.1", 40)
     assert await past.spent("bot", [HOUR]) == {"addresses": 40}
@@ -51,7 +52,7 @@ async def test_what_is_left_is_taken_and_the_rest_given_back(store: Store) -> No
     assert await past.take("bot", "s.4", [HOUR], most=None) == Taken(50)
     await past.settle("s.3", 10)
     await past.settle("s.4", 50)
-    assert await past.take("bot", "s.5", [HOUR], most=None) == Taken(0)
+    assert await past.take("bot", "s.5", [HOUR], most=None) == Taken(0, gone=("addresses",))
 
 
 async def test_every_agent_and_database_has_its_own(store: Store) -> None:
@@ -64,7 +65,7 @@ async def test_of_several_budgets_the_smallest_counts_and_all_or_none_is_taken(s
     past = store.past("shop")
     assert await past.take("bot", "s.1", [HOUR, DAY], most=None) == Taken(30)
     await past.settle("s.1", 30)
-    assert await past.take("bot", "s.2", [HOUR, DAY], most=None) == Taken(0)
+    assert await past.take("bot", "s.2", [HOUR, DAY], most=None) == Taken(0, gone=("cards",))
     assert await past.take("bot", "s.3", [HOUR], most=None) == Taken(70)
 
 
@@ -74,7 +75,7 @@ async def test_the_window_slides(store: Store, now: list[datetime]) -> None:
         now[0] = START + timedelta(minutes=minute)
         await past.take("bot", f"s.{minute}", [HOUR], most=60)
         await past.settle(f"s.{minute}", 50)
-    assert await past.take("bot", "s.x", [HOUR], most=None) == Taken(0)
+    assert await past.take("bot", "s.x", [HOUR], most=None) == Taken(0, gone=("addresses",))
     now[0] = START + timedelta(minutes=60)
     assert await past.take("bot", "s.y", [HOUR], most=None) == Taken(50)
 
@@ -84,14 +85,14 @@ async def test_many_small_reads_are_one_large_one(store: Store) -> None:
     for number in range(100):
         assert (await past.take("bot", f"s.{number}", [HOUR], most=1)).rows == 1
         await past.settle(f"s.{number}", 1)
-    assert await past.take("bot", "s.last", [HOUR], most=1) == Taken(0)
+    assert await past.take("bot", "s.last", [HOUR], most=1) == Taken(0, gone=("addresses",))
 
 
 async def test_what_runs_for_longer_than_the_window_still_counts(store: Store, now: list[datetime]) -> None:
     past = store.past("shop")
     await past.take("bot", "s.1", [HOUR], most=None)
     now[0] = START + timedelta(hours=2)
-    assert await past.take("bot", "s.2", [HOUR], most=None) == Taken(0, busy=True)
+    assert await past.take("bot", "s.2", [HOUR], most=None) == Taken(0, busy=True, gone=("addresses",))
     await past.settle("s.1", 90)
     assert await past.take("bot", "s.2", [HOUR], most=None) == Taken(10)
 
@@ -106,8 +107,37 @@ async def test_what_nobody_ends_counts_for_a_day_more(store: Store, now: list[da
 async def test_what_a_person_lets_through_counts_too(store: Store) -> None:
     past = store.past("shop")
     await past.permit("bot", "s.1", [HOUR])
+    # nobody knows how much it will be
+    assert await past.take("bot", "s.2", [HOUR], most=1) == Taken(0, busy=True, gone=("addresses",))
     await past.settle("s.1", 500)
-    assert await past.take("bot", "s.2", [HOUR], most=None) == Taken(0)
+    assert await past.take("bot", "s.2", [HOUR], most=None) == Taken(0, gone=("addresses",))
+
+
+async def test_a_firewall_that_starts_again_has_returned_what_it_had_set_aside(
+    store: Store, now: list[datetime]
+) -> None:
+    past = store.past("shop")
+    await past.take("bot", "s.1", [HOUR], most=60)
+    now[0] = START + timedelta(hours=2)
+    await past.adopt()
+    assert await past.spent("bot", [HOUR]) == {"addresses": 60}
+    now[0] = START + timedelta(hours=2, seconds=HOUR.per - 1)
+    assert await past.take("bot", "s.2", [HOUR], most=None) == Taken(40)
+    now[0] = START + timedelta(hours=3, seconds=1)
+    assert await past.take("bot", "s.3", [HOUR], most=None) == Taken(60)
+    # it was another process of the same firewall that started, and this one lives: it says what came of it
+    await past.adopt()
+    await past.settle("s.2", 1)
+    await past.settle("s.3", 2)
+    assert await past.spent("bot", [HOUR]) == {"addresses": 3}
+
+
+async def test_others_statements_are_not_adopted(store: Store) -> None:
+    past = store.past("shop")
+    past._origin = "another"
+    await past.take("bot", "s.1", [HOUR], most=None)
+    await store.past("shop").adopt()
+    assert await past.spent("bot", [HOUR]) == {"addresses": 0}
 
 
 async def test_two_firewalls_take_from_one_budget(store: Store, url: str) -> None:
