@@ -6,6 +6,7 @@ Lines that other tests hold already:
   pieces or too long, floods, hostile SCRAM, `VALID UNTIL`: `tests/proxy/test_login.py`, `test_bad_input.py`;
   by libpq in every version and with channel binding: `tests/proxy/test_libpq.py`; client certificates:
   `tests/proxy/test_certified.py`.
+- Each of these ends in a record: `test_each_bad_beginning_ends_in_a_record` in `tests/proxy/test_login.py`.
 - TLS without close_notify, bytes buffered behind the handshake: `tests/proxy/test_link.py`.
 - Hostile SCRAM, `y` where -PLUS was offered, authzid, certificates without a binding hash:
   `tests/wire/test_scram.py`.

@@ -219,6 +219,41 @@ async def test_a_flood_before_the_sign_in_is_refused_and_recorded(
     assert [(r["event"], r["agent"]) for r in found] == [("refused", ""), ("refused", "flood")]
 
 
+_TRIED = wire.StartupMessage(3, 0, (("user", "tried"),)).encode()
+BAD = {
+    "plaintext after SSLRequest": (SSL + _TRIED, "unencrypted data after"),
+    "plaintext after GSSENCRequest": (GSS + _TRIED, "unencrypted data after"),
+    "truncated direct TLS": (b"\x16\x03\x01\x02\x00\x01\x00", "handshake"),
+    "TLS that is none": (b"\x16\x03\x01\x00\x05hello", "TLS failed"),
+    "4 GiB of startup": (b"\xff\xff\xff\xff", "invalid length"),
+    "4 GiB of password": (_TRIED + b"p\xff\xff\xff\xff", "length"),
+    "SCRAM of hostile length": (
+        _TRIED + wire.SASLInitialResponse("SCRAM-SHA-256", b"n,,n=,r=" + b"x" * 5000).encode(),
+        "",
+    ),
+}
+
+
+async def test_each_bad_beginning_ends_in_a_record(
+    postgres: EmbeddedPostgres, shop: str, made: Certificates, tmp_path: Path
+) -> None:
+    """And in a closed connection, also where nobody is there any more to hear of an error."""
+    listen = {"port": 0, "tls": {"certificate": made.certificate, "key": made.key}}
+    async with open_house(postgres, shop, tmp_path, listen=listen) as house:
+        for name, (sent, why) in BAD.items():
+            known = len(await house.records("session"))
+            async with await Client.connect(house.app.port) as client:
+                client.send(sent)
+                client.end()
+                assert len(await client.take(10_000)) < 10_000, name
+            async with asyncio.timeout(10):
+                while len(found := await house.records("session")) == known:
+                    await asyncio.sleep(0.01)
+            [record] = found[known:]
+            assert record["event"] == "refused", name
+            assert why in str(record["why"]), name
+
+
 async def test_an_unknown_database_is_named_to_those_who_have_signed_in_only(house: House) -> None:
     async with await Client.connect(house.app.port) as client:
         (*_, refused) = await client.log_in(house.agent, "wrong", database="nowhere")
