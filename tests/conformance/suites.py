@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 SUITE = "suite"
 TIMEOUT = 3600.0
 TEST_SECONDS = 60
+_RANGES = ("Int8", "Num", "Date", "DateTime")
 _RUNNER = ("pytest==8.4.2", "pytest-timeout==2.4.0")
 
 
@@ -90,6 +91,8 @@ SUITES = (
                 *("test/dialect/test_suite.py", "test/dialect/postgresql"),
                 *("--dburi", f"postgresql+{driver}://{{address}}/suite_sqlalchemy_{driver}"),
                 *("-p", "no:warnings", "--nomemory", "--notimingintensive"),
+                # 1,228 tests of each range type are the same but for the type: two types are enough
+                *("-k", f"not ({' or '.join(f'{kind}RangeRoundTrip' for kind in _RANGES)})"),
             ),
             setup=(
                 *("CREATE SCHEMA test_schema", "CREATE SCHEMA test_schema_2"),
