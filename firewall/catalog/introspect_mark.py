@@ -34,6 +34,7 @@ _BUILT_IN: Final = {
 }
 # what may be attached to a relation: where it is, the relation's column, and its own
 _ATTACHED: Final = (
+    ("pg_attrdef", "adrelid", "oid"),
     *(("pg_constraint", "conrelid", "oid"), ("pg_constraint", "confrelid", "oid")),
     *(("pg_index", "indrelid", "indexrelid"), ("pg_inherits", "inhparent", "inhrelid")),
     *(("pg_policy", "polrelid", "oid"), ("pg_rewrite", "ev_class", "oid")),
@@ -67,6 +68,7 @@ _OWNERS = f"""(
     SELECT pg_catalog.string_agg(DISTINCT pg_catalog.pg_get_userbyid(c.relowner)::pg_catalog.text, ' ')
     FROM pg_catalog.pg_class AS c WHERE c.oid < {FIRST_OID}
 )"""  # noqa: S608 — put together from constants
+_DEPENDENT = "{pg_class, pg_constraint, pg_operator, pg_proc, pg_rewrite, pg_type}"
 _MORE = " OR ".join(
     f"EXISTS (SELECT FROM pg_catalog.{catalog} AS c"
     f" WHERE c.{relation} <> 0 AND c.{relation} < {FIRST_OID} AND c.{own} >= {FIRST_OID})"
@@ -74,13 +76,13 @@ _MORE = " OR ".join(
 )
 
 # `sums` has two for each catalog: of everything, and of what initdb made, which hardly ever changes. `more`:
-# somebody has attached something to what initdb made, or has made a part of it anew that depends on what was
-# not there then, so that what is read of it may change without it.
+# somebody has attached something to what initdb made, or has made a part of it depend on what was not
+# there then, so that what is read of it may change without it.
 MARKS: Final = f"""
 SELECT ARRAY[{", ".join(map(_sums, CATALOGS))}] AS sums, {_ROLES} AS roles, {_OWNERS} AS owners,
        {_MORE} OR EXISTS (
            SELECT FROM pg_catalog.pg_depend AS d
-           WHERE d.classid = ANY ('{{pg_catalog.pg_proc, pg_catalog.pg_rewrite}}'::pg_catalog.regclass[])
+           WHERE d.classid = ANY ('{_DEPENDENT}'::pg_catalog.regclass[])
              AND d.objid < {FIRST_OID} AND d.refobjid >= {FIRST_OID}
        ) AS more
 """  # noqa: S608 — put together from constants

@@ -367,7 +367,11 @@ REVOKE ALL ON pg_class FROM PUBLIC
 COMMENT ON COLUMN pg_class.relname IS 'pii' ; ANALYZE pg_proc
 ALTER TABLE information_schema.sql_parts ADD more int ; ALTER TABLE information_schema.sql_parts DROP more
 ALTER TABLE information_schema.sql_parts OWNER TO pg_monitor
+CREATE DOMAIN heard AS text ; ALTER TABLE information_schema.sql_parts ADD said heard
+ALTER DOMAIN heard RENAME TO read ; ALTER TABLE information_schema.sql_parts DROP said
 CREATE FUNCTION mine() RETURNS int LANGUAGE sql AS 'SELECT 1'
+ALTER TABLE information_schema.sql_parts ADD made int DEFAULT mine() ; ALTER FUNCTION mine() RENAME TO its
+ALTER TABLE information_schema.sql_parts DROP made ; ALTER FUNCTION its() RENAME TO mine
 CREATE RULE over AS ON DELETE TO information_schema.sql_parts DO ALSO SELECT mine()
 ALTER FUNCTION mine() RENAME TO yours ; DROP RULE over ON information_schema.sql_parts
 CREATE TABLE heir_of_parts () INHERITS (information_schema.sql_parts)
