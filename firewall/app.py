@@ -221,7 +221,7 @@ class App:
         await self._analysts.warm(await gate.refresh())
         self.gates[name] = gate
         await self.store.append([self._in_force(name, rules)])
-        return proxy.Guarded(name, database, secret, gate)
+        return proxy.Guarded(name, database, secret, gate, self._derived("mask"))
 
     async def _adopt(self) -> None:
         """Holds of this firewall's earlier life have lost their sessions: nothing can run for them. What its

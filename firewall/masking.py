@@ -9,18 +9,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from firewall import session
 from firewall.catalog.labels import EVERY
+from firewall.catalog.snapshot import RelationKind
 from firewall.policy import copies
 from firewall.sql import Kind, ObjectType
 
 if TYPE_CHECKING:
-    from firewall.catalog import Labels
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from firewall.catalog import Labels, Relation, Snapshot
+    from firewall.catalog.labels import Mark
+    from firewall.gate import Gate, Judgement
     from firewall.policy import Obligations
     from firewall.policy.obligations import Mask
+    from firewall.session.watch import Place
     from firewall.sql import Analysis, Effect
 
 # by these data leaves otherwise than as columns of the result, or is kept where no mask is
-UNSEEN: Final = frozenset({Kind.COPY_OUT, Kind.EXECUTE, Kind.CODE, Kind.SERVER_IO, Kind.UNKNOWN, Kind.NOTIFY})
+UNSEEN: Final = frozenset(
+    {
+        *(Kind.COPY_OUT, Kind.EXECUTE, Kind.CODE, Kind.SERVER_IO, Kind.UNKNOWN, Kind.NOTIFY),
+        Kind.SETTING,  # settings are reported
+    }
+)
+# these change nothing
+_READS: Final = frozenset({Kind.READ, Kind.TRANSACTION, Kind.SESSION})
+_WHOLE_ROW: Final = 0
 
 Masks = tuple["Mask | None", ...]
 
@@ -67,3 +82,78 @@ def _accounted(
             if mask is not None and not whole and (effect.object, column) not in known:
                 return False
     return True
+
+
+def masked_of(gate: Gate, judgement: Judgement) -> Masks | None:
+    """The masks that the verdict owes; none for each column where it owes none."""
+    owed = judgement.verdict.obligations
+    if not owed.masks:
+        return ()
+    return masks(judgement.analysis, judgement.effects, owed, gate.labelling.labels)
+
+
+def masking(gate: Gate, judgement: Judgement, owed: Obligations, key: bytes) -> session.Masking | None:
+    """The masks that are owed as the session carries them out; None if it cannot. key: of hashes."""
+    labels = gate.labelling.labels
+    found = masks(judgement.analysis, judgement.effects, owed, labels)
+    if found is None:
+        return None
+    marks = gate.labelling.marks
+    masked = tuple(_masked_places(judgement.effects, owed, labels, gate.snapshot))
+    return session.Masking(
+        tuple(None if mask is None else _carried_out(mask) for mask in found),
+        frozenset(place for _, _, place in masked),
+        frozenset(
+            place
+            for relation, column, place in masked
+            if _stored(relation, judgement.role) and not _copied(relation.qualified, column, marks)
+        ),
+        key,
+        lingers=any(effect.kind not in _READS for effect in judgement.effects),
+    )
+
+
+def told(judgement: Judgement, masking: session.Masking) -> list[str]:
+    """Which output columns are masked and how, in words for the log."""
+    (statement,) = judgement.analysis.statements
+    outputs = statement.output or ()
+    return [
+        f"{output.name} ({mask.form})"
+        for output, mask in zip(outputs, masking.columns, strict=False)
+        if mask is not None
+    ]
+
+
+def _carried_out(mask: Mask) -> session.Mask:
+    return session.Mask(session.Form(mask.form.value), mask.text, mask.first, mask.last)
+
+
+def _masked_places(
+    effects: Sequence[Effect], owed: Obligations, labels: Labels, snapshot: Snapshot
+) -> Iterator[tuple[Relation, str, Place]]:
+    """Every column of the relations read that has a mask, shown or not, as Postgres numbers it."""
+    names = {e.object for e in effects if e.kind is Kind.READ and e.type is ObjectType.RELATION}
+    for name in sorted(names):
+        relation = snapshot.relation(name)
+        if relation is None or not relation.oid:
+            continue
+        any_masked = False
+        for column in relation.columns:
+            if owed.mask_of(copies.of(labels, name, (column.name,))) is not None:
+                any_masked = True
+                yield relation, column.name, (relation.oid, column.number)
+        if any_masked:
+            yield relation, EVERY, (relation.oid, _WHOLE_ROW)
+
+
+def _stored(relation: Relation, role: str) -> bool:
+    """Nobody who sends statements says what is in its columns: it holds rows, or others have defined it."""
+    defined = relation.kind in {RelationKind.VIEW, RelationKind.MATERIALIZED}
+    return not defined or (bool(role) and relation.owner != role)
+
+
+def _copied(relation: str, column: str, marks: Iterable[Mark]) -> bool:
+    """A statement that was released has computed it, or may have."""
+    return any(
+        mark.statement and mark.relation == relation and mark.column in {column, EVERY} for mark in marks
+    )

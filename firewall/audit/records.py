@@ -117,6 +117,7 @@ class Release(_Record):
 
     standing: the rule's leave is for this text with any parameters, in this session, for a minute at most and
     as long as policy and catalog stay the same; what is run by it is in `Runs` of the same statement.
+    masked: the output columns that reach the client masked, each with the form of its mask.
     """
 
     kind: Literal["release"] = "release"
@@ -125,6 +126,7 @@ class Release(_Record):
     leave: str
     parameters: list[str | None] = []
     standing: bool = False
+    masked: list[str] = []
 
 
 @with_config(ConfigDict(extra="forbid"))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from firewall.catalog.labels import Mark
     from firewall.cli.terminal import Terminal
     from firewall.gate import Gate, Judgement
+    from firewall.masking import Masks
     from firewall.policy import Moment, Policy, Subject
 
 app = typer.Typer()
@@ -93,11 +94,11 @@ async def explain(  # noqa: PLR0913, PLR0917 — one option for each thing that 
     """
     bench = await bench_of(terminal, catalog, name, rules)
 
-    def say(judgement: Judgement, moment: Moment) -> None:
+    def say(judgement: Judgement, moment: Moment, masked: Masks | None) -> None:
         if terminal.as_json:
             terminal.document(explained.public(judgement))
         else:
-            explained.tell(terminal, judgement, moment)
+            explained.tell(terminal, judgement, moment, masked)
 
     await _answer(terminal, bench, text, lambda line: _subject(bench, line.agent or agent, owner, team), say)
 
@@ -121,12 +122,12 @@ async def explain_rules(  # noqa: PLR0913, PLR0917 — as above
     """
     bench = await bench_of(terminal, catalog, name, rules)
 
-    def say(judgement: Judgement, moment: Moment) -> None:
+    def say(judgement: Judgement, moment: Moment, masked: Masks | None) -> None:
         words = trace(bench.rules, judgement.subject, judgement.effects, moment)
         if terminal.as_json:
-            terminal.document(explained.public_with_rules(judgement, moment, words))
+            terminal.document(explained.public_with_rules(judgement, moment, words, masked))
         else:
-            explained.tell(terminal, judgement, moment)
+            explained.tell(terminal, judgement, moment, masked)
             explained.tell_rules(terminal, words, quiet=quiet)
 
     await _answer(terminal, bench, text, lambda line: _subject(bench, line.agent or agent, owner, team), say)
@@ -137,9 +138,11 @@ async def _answer(
     bench: Bench,
     text: str | None,
     whose: Callable[[Line], Subject],
-    say: Callable[[Judgement, Moment], None],
+    say: Callable[[Judgement, Moment, Masks | None], None],
 ) -> None:
     """Say something of the text, or of each line of stdin."""
+    from firewall.masking import masked_of  # noqa: PLC0415 — as below
+
     workers = len(os.sched_getaffinity(0)) if text == LINES else 1
     async with gate_of(bench, workers) as gate:
 
@@ -147,11 +150,12 @@ async def _answer(
             return await _judge(gate, bench, whose(line), line)
 
         if text != LINES:
-            say(await judge(Line(sql=_text(text))), gate.at())
+            judgement = await judge(Line(sql=_text(text)))
+            say(judgement, gate.at(), masked_of(gate, judgement))
             return
         async for answer in answered(_stdin(), judge):
             if not isinstance(answer, Usage):
-                say(answer, gate.at())
+                say(answer, gate.at(), masked_of(gate, answer))
             elif terminal.as_json:
                 terminal.document({"error": answer.message, "hint": answer.hint})
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
     from firewall.cli.terminal import Terminal
     from firewall.gate import Judgement
+    from firewall.masking import Masks
     from firewall.policy import Moment, Reason
+    from firewall.policy.obligations import Mask
     from firewall.policy.trace import Word
     from firewall.sql import Analysis, Effect, Output
 
@@ -49,8 +52,14 @@ def public(judgement: Judgement) -> dict[str, Any]:
     }
 
 
-def public_with_rules(judgement: Judgement, moment: Moment, words: Sequence[Word]) -> dict[str, Any]:
-    """`public`, the arithmetic of the risk, what is owed, and every rule on every effect."""
+def public_with_rules(
+    judgement: Judgement, moment: Moment, words: Sequence[Word], masked: Masks | None
+) -> dict[str, Any]:
+    """`public`, the arithmetic of the risk, what is owed, and every rule on every effect.
+
+    masked: the form of each output column's mask, null for one that may be seen; null altogether if it
+    cannot be told, and then the statement is refused.
+    """
     verdict = judgement.verdict
     return {
         **public(judgement),
@@ -59,6 +68,7 @@ def public_with_rules(judgement: Judgement, moment: Moment, words: Sequence[Word
             for each in risk.shown(judgement.effects, moment)
         ],
         "obligations": str(verdict.obligations),
+        "masked": None if masked is None else [mask.form.value if mask else None for mask in masked],
         "budgets": list(verdict.budgets),
         "depends_on": sorted(verdict.facts),
         "rules": [
@@ -98,8 +108,8 @@ def tell_rules(terminal: Terminal, words: Sequence[Word], *, quiet: bool) -> Non
     terminal.out.print(tree, soft_wrap=False)
 
 
-def tell(terminal: Terminal, judgement: Judgement, moment: Moment) -> None:
-    """For people."""
+def tell(terminal: Terminal, judgement: Judgement, moment: Moment, masked: Masks | None) -> None:
+    """For people. masked: as above."""
     verdict = judgement.verdict
     colour = _COLOURS[verdict.action.value]
     head = Text(verdict.action.value.upper(), style=f"bold {colour}")
@@ -114,13 +124,16 @@ def tell(terminal: Terminal, judgement: Judgement, moment: Moment) -> None:
     for number, statement in enumerate(judgement.analysis.statements, 1):
         many = len(judgement.analysis.statements) > 1
         title = f"the client would get, by statement {number}" if many else "the client would get"
-        _branch(tree, title, map(_output, statement.output or ()))
+        outputs = zip_longest(statement.output or (), (masked or ())[: len(statement.output or ())])
+        _branch(tree, title, (_output(output, mask) for output, mask in outputs))
     if verdict.requirement is not None:
         needed = verdict.requirement
         groups = ", ".join(needed.groups) or "nobody: the policy names no group"
         tree.add(Text(f"to be decided by {needed.quorum} of {groups}, within {needed.expires:g} s"))
     if verdict.obligations:
         tree.add(Text(visible.line(f"under obligations: {verdict.obligations}")))
+    if masked is None:
+        tree.add(Text("it would be refused: which columns to mask cannot be told", style="red"))
     if verdict.budgets:
         tree.add(Text(visible.line(f"its rows count against {', '.join(verdict.budgets)}")))
     sums = risk.shown(judgement.effects, moment)
@@ -160,9 +173,10 @@ def _because(reason: Reason) -> Text:
     return line.append(visible.line(f" {_reason(reason)}"), style="default")
 
 
-def _output(output: Output) -> Text:
+def _output(output: Output, mask: Mask | None) -> Text:
     sources = ", ".join(f"{source.relation}.{source.column}" for source in output.sources)
-    return Text(visible.line(f"{output.name} from {sources}" if sources else f"{output.name}"))
+    line = Text(visible.line(f"{output.name} from {sources}" if sources else f"{output.name}"))
+    return line.append(f"  masked ({mask.form})", style="cyan") if mask is not None else line
 
 
 def _ordered(judgement: Judgement) -> list[Reason]:

@@ -169,7 +169,7 @@ class Judge:
         owed = obligations.NONE
         if action is not Action.DENY:
             owing = [rule.obligations for rule in matched if rule.obligations is not obligations.NONE]
-            owed = obligations.together(owing) if owing else obligations.NONE
+            owed = obligations.together(owing).concerning(effects) if owing else obligations.NONE
         return Verdict(
             action,
             risks.at_least(risk, (rule.risk for rule in matched if rule.risk)),

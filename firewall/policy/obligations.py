@@ -10,8 +10,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from firewall.sql.analysis import Kind
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    from firewall.sql.analysis import Effect
 
 
 N = TypeVar("N", int, float)
@@ -27,6 +31,8 @@ class Form(StrEnum):
 
 
 EVERY: Final = "any"
+# what is done by these may read what no effect says
+UNSAID: Final = frozenset({Kind.EXECUTE, Kind.CODE, Kind.SERVER_IO, Kind.UNKNOWN})
 HIDES: Final = {form: place for place, form in enumerate(Form)}
 
 
@@ -83,6 +89,16 @@ class Obligations:
         """
         found = (self._nearest(label) for label in labels)
         return min((mask for mask in found if mask), key=lambda mask: mask.strictness, default=None)
+
+    def concerning(self, effects: Sequence[Effect]) -> Obligations:
+        """With the masks that these effects need, one for each label by its own name; of a label that is only
+        tested too, since errors may quote what was tested.
+        """
+        if not self.masks or any(effect.kind in UNSAID for effect in effects):
+            return self
+        labels = {label for effect in effects for label in (*effect.labels, *effect.tested_labels)}
+        needed = ((label, self._nearest(label)) for label in sorted(labels))
+        return replace(self, masks=tuple(replace(mask, label=label) for label, mask in needed if mask))
 
     def _nearest(self, label: str) -> Mask | None:
         about = [

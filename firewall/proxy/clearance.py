@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 from firewall import approval, audit, clock, ids
 from firewall.approval import State
 from firewall.errors import StoreError
-from firewall.places import FETCH
 from firewall.policy import Action, obligations
-from firewall.proxy import telling, text
+from firewall.proxy import obliged, telling, text
 from firewall.proxy.standing import STANDS_SECONDS, Leave, Standing
 from firewall.sql import Kind
 
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from firewall.proxy.guarded import Entrance, Guarded
     from firewall.session import Act, Bounds, Done, Refusal
 
-CURSOR = "declare_cursor_stmt"
 # A held statement hears that it still waits this often.
 REMINDER_SECONDS = 30.0
 
@@ -114,7 +112,7 @@ class Clearance:
         # what others have released since it was judged may have labelled what it reads
         judgement = await self._guarded.gate.now(judgement, moment())
         statement = self.statement(ticket)
-        obstacle = self._obstacle(judgement)
+        obstacle = obliged.obstacle(self._guarded, judgement, bounded=self._bounded)
         taken: Taken | None = None
         if obstacle is None and _free(judgement.verdict):
             judgement, taken = await self._take(ticket, judgement, moment())
@@ -130,7 +128,15 @@ class Clearance:
             stands = self._may_stand and Standing.may(judgement, acts)
             self._bind(ticket, judgement, verdict.obligations, taken)
             await self._guarded.gate.releasing(judgement, self.session, statement)
-            await self._log.append([record, self._release(ticket, digest, leave, acts, standing=stands)])
+            release = self._release(
+                ticket,
+                digest,
+                leave,
+                acts,
+                standing=stands,
+                masked=obliged.masked(judgement, self._bounds.get(ticket)),
+            )
+            await self._log.append([record, release])
             if stands:
                 self._give_standing(statement, judgement)
             return None
@@ -148,24 +154,6 @@ class Clearance:
     def bounds(self, ticket: int) -> Bounds | None:
         """Under which of them `ask` gave leave."""
         return self._bounds.pop(ticket, None)
-
-    def _obstacle(self, judgement: Judgement) -> Refusal | None:
-        """Why its obligations, or those of what ran before, could not be seen to."""
-        verdict, statements = judgement.verdict, judgement.analysis.statements
-        owed = verdict.obligations
-        if not verdict.enforced or verdict.action is Action.DENY:
-            return None
-        if self._bounded and any(statement.node == FETCH for statement in statements):
-            return telling.no_cursor()
-        if not owed and not verdict.budgets:
-            return None
-        if owed.max_affected_rows is not None or owed.read_only or owed.masks:
-            return telling.not_enforceable(judgement)
-        if len(statements) > 1:
-            return telling.not_by_one()
-        if any(statement.node in (CURSOR, FETCH) for statement in statements):
-            return telling.no_cursor()
-        return None
 
     async def _take(
         self, ticket: int, judgement: Judgement, moment: Moment
@@ -192,7 +180,7 @@ class Clearance:
         if all(effect.kind is Kind.TRANSACTION for effect in judgement.effects):
             return
         self._bounded = True
-        self._bounds[ticket] = telling.bounds(judgement, owed, taken)
+        self._bounds[ticket] = obliged.bounds(self._guarded, judgement, owed, taken)
 
     def at_once(self, ticket: int, judgement: Judgement, acts: Sequence[Act]) -> Leave | None:
         """Leave without waiting: the standing release that covers it. If there is none, `ask`."""
@@ -286,11 +274,10 @@ class Clearance:
         # INVARIANT: 6. a decision releases one execution of one digest: of what would run now
         gate = self._guarded.gate
         now = self._digest(judgement, acts, revision=gate.policy.revision, catalog=gate.snapshot.version)
-        release = self._release(ticket, now, f"hold {hold.id}", acts, hold=hold.id)
         fresh = await gate.now(judgement, moment)
         forbidden = fresh.verdict.action is Action.DENY
         if now == hold.digest and fresh.effects == judgement.effects and not forbidden:
-            if (refusal := self._obstacle(fresh)) is not None:
+            if (refusal := obliged.obstacle(self._guarded, fresh, bounded=self._bounded)) is not None:
                 await self._desk.withdraw(hold.id, refusal.message)
                 await self._log.append([self.refusal_record(refusal, self.statement(ticket), hold.id)])
                 return refusal
@@ -300,6 +287,8 @@ class Clearance:
             if taken is None or taken.rows:
                 self._bind(ticket, judgement, owed, taken)
                 await gate.releasing(judgement, self.session, self.statement(ticket))
+                masked = obliged.masked(judgement, self._bounds.get(ticket))
+                release = self._release(ticket, now, f"hold {hold.id}", acts, hold=hold.id, masked=masked)
                 if await self._desk.consume(hold.id, now, [release]):
                     return None
         await self._desk.withdraw(
@@ -318,6 +307,7 @@ class Clearance:
         *,
         hold: str = "",
         standing: bool = False,
+        masked: list[str],
     ) -> audit.Release:
         return audit.Release(
             **telling.correlation(self.session, self.statement(ticket), hold),
@@ -330,6 +320,7 @@ class Clearance:
                 for value in text.values(act, longest=None if hold else telling.LONGEST_LOGGED_VALUE)
             ],
             standing=standing,
+            masked=masked,
         )
 
     def _digest(

@@ -16,7 +16,7 @@ import structlog
 
 from firewall import policy, session, sql
 from firewall.errors import CatalogError, FirewallError, StoreError
-from firewall.proxy import telling, upstream
+from firewall.proxy import obliged, telling, upstream
 from firewall.proxy.behind import Run
 
 if TYPE_CHECKING:
@@ -251,8 +251,12 @@ class Conversation:
         if kept is None:
             if len(self._rulings) >= MAX_RULINGS:
                 self._rulings.clear()
-            kept = self._rulings[id(judgement)] = ruling(judgement, self._guarded.gate.watch(judgement))
+            kept = self._rulings[id(judgement)] = self._ruled(judgement)
         return kept
+
+    def _ruled(self, judgement: Judgement) -> session.Ruling:
+        watch = self._guarded.gate.watch(judgement)
+        return ruling(judgement, watch, doomed=obliged.cannot_mask(self._guarded, judgement))
 
     async def _work_out(self, command: session.Judge) -> None:
         try:
@@ -263,7 +267,7 @@ class Conversation:
             await self._log.append([self._clearance.refusal_record(refusal)])
             self._event(lambda: self._machine.refused(command.ticket, refusal))
             return
-        ruled = ruling(judgement, self._guarded.gate.watch(judgement))
+        ruled = self._ruled(judgement)
         self._event(lambda: self._machine.ruled(command.ticket, ruled))
 
     async def _judged(self, command: session.Judge) -> Judgement:
@@ -418,7 +422,7 @@ class Conversation:
         self._regulate()
 
 
-def ruling(judgement: Judgement, watch: session.Watch | None) -> session.Ruling:
+def ruling(judgement: Judgement, watch: session.Watch | None, *, doomed: bool = False) -> session.Ruling:
     """A judgement as the session needs it. In observe mode everything passes; the record says the verdict."""
     verdict = judgement.verdict
     action = session.Action(verdict.action.value) if verdict.enforced else session.Action.ALLOW
@@ -427,6 +431,7 @@ def ruling(judgement: Judgement, watch: session.Watch | None) -> session.Ruling:
         action=action,
         native=judgement.native and verdict.enforced,
         single=len(judgement.analysis.statements) <= 1,
+        doomed=doomed,
         prepares=after.prepared,
         changes_catalog=judgement.changes_catalog,
         loses_names=judgement.loses_names,

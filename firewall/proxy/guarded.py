@@ -35,12 +35,16 @@ class Agents(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """A database by the name under which agents know it, how to reach it, and who judges its statements."""
+    """A database by the name under which agents know it, how to reach it, and who judges its statements.
+
+    mask_key: of hashed values.
+    """
 
     name: str
     database: config.Database
     password: SecretStr
     gate: Gate
+    mask_key: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

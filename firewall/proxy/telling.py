@@ -227,6 +227,23 @@ def _used_up(judgement: Judgement, most: int) -> Refusal:
     )
 
 
+def not_maskable(judgement: Judgement) -> Refusal:
+    """Columns of it are to be masked, and where they are in what it returns cannot be told."""
+    verdict = judgement.verdict
+    kinds = {effect.kind for effect in judgement.effects}
+    hint = "select the columns by themselves, and compute with them on your side"
+    if Kind.COPY_OUT in kinds:
+        hint = "run the query itself instead of COPY; its rows arrive masked"
+    elif Kind.SETTING in kinds or Kind.NOTIFY in kinds:
+        hint = "do not put masked columns into settings or notifications; select them by themselves"
+    return Refusal(
+        INSUFFICIENT_PRIVILEGE,
+        f"query-firewall: rule `{verdict.rule}` lets this run with masks, and what to mask cannot be told",
+        detail=printable(str(verdict.obligations)),
+        hint=hint,
+    )
+
+
 def not_by_one() -> Refusal:
     """Several statements in one Query share one answer."""
     return Refusal(

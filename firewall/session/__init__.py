@@ -14,12 +14,14 @@ from firewall.session.commands import (
     Done,
     Foresee,
     Judge,
+    Masking,
     Refusal,
     Ruling,
     ToBackend,
     ToFrontend,
     Withdraw,
 )
+from firewall.session.masks import Form, Mask
 from firewall.session.session import Session
 from firewall.session.turn import CANCELLED
 from firewall.session.watch import UNANNOUNCED, Watch
@@ -39,7 +41,10 @@ __all__ = [
     "Declined",
     "Done",
     "Foresee",
+    "Form",
     "Judge",
+    "Mask",
+    "Masking",
     "Refusal",
     "Ruling",
     "Session",

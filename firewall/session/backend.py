@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from firewall import wire
 from firewall.errors import ProtocolViolation
+from firewall.session import withheld
 from firewall.session.bounds import Bounding
 from firewall.session.commands import CatalogChanged, Done
 from firewall.session.outbox import Outbox
@@ -43,6 +44,9 @@ SAFE_ENCODINGS = frozenset(
 
 # Client encodings in which bytes outside ASCII mean what they mean in UTF-8.
 _AS_UTF8 = frozenset({"UTF8", "SQL_ASCII"})
+
+# what Postgres answers before it has looked at any data
+_OF_TEXTS = (Owed.PARSE, Owed.PROBE, Owed.REFUSAL, Owed.CLOSE)
 
 _FORGETS_ALL = frozenset({"DISCARD ALL", "DEALLOCATE ALL"})
 
@@ -96,6 +100,10 @@ class Backend:
         # bytes of a row that are to come, and whether the client has had what came of it
         self._rest = 0
         self._half = True
+        # the client gets whole rows only, from something that masks them
+        self._whole = False
+        # a statement under masks has written, and its transaction is open
+        self._lingers = False
 
     def reads(self, text: str) -> bool:
         """`text` cannot mean to the server something else than to the grammar (design section 5)."""
@@ -124,13 +132,15 @@ class Backend:
     @property
     def at_boundary(self) -> bool:
         """Nothing half-sent: a message of our own may be put in here."""
-        return self._stopped or not self._cutter.mid_frame or not self._half
+        return self._stopped or not self._cutter.mid_frame or not self._half or self._whole
 
     def opens(self, work: Work) -> None:
         self._open[work.ticket] = work
         self.catalog_changed |= work.ruling.changes_catalog
         self.watcher.released(work.ruling)
         self.names_lost |= work.ruling.loses_names
+        if work.masking is not None:
+            self._lingers |= work.masking.lingers
 
     def receive(self, data: bytes) -> None:
         """Raises ProtocolViolation when the server's answers are not those that are owed."""
@@ -157,17 +167,29 @@ class Backend:
             raise ProtocolViolation("the server sent rows that nobody asked for")
         work, data = head.work, bulk.data
         rest, self._rest = self._rest, 0
+        self._whole = False
         if work is not None:
             if work.bounds is None:
                 work.rows += bulk.frames
+                self._half = True
             else:
-                data = self.bounding.pass_on(data, bulk.frames, rest if self._half else 0, work)
+                data = self._bounded(bulk, rest, work, head.portal)
                 if not data:
-                    self._half = False
                     return
             work.size += len(data)
-        self._half = len(data) == len(bulk.data)
+        else:
+            self._half = True
         self.outbox.to_frontend(data)
+
+    def _bounded(self, bulk: wire.Bulk, rest: int, work: Work, portal: Portal | None) -> bytes:
+        """What the client gets of rows under bounds."""
+        data = self.bounding.pass_on(bulk.data, bulk.frames, rest if self._half else 0, work)
+        self._half = len(data) == len(bulk.data)
+        guard = portal.guard if portal is not None else None
+        if guard is None or not data:
+            return data
+        self._whole = guard.masked
+        return guard.pass_on(data)
 
     def _frame(self, frame: wire.Frame) -> None:
         code = chr(frame.code)
@@ -178,6 +200,9 @@ class Backend:
                 self._parameters[status.name] = status.value
                 self.settings += 1
                 self.outbox.to_frontend(frame.raw)
+            case "N" if self._withholds(head):
+                notice = withheld.notice(wire.NoticeResponse.decode(frame.body))
+                self.outbox.to_frontend(notice.encode())
             case "N" | "A":
                 self.outbox.to_frontend(frame.raw)
             case "E":
@@ -245,6 +270,8 @@ class Backend:
         try:
             ruling = work.ruling if work is not None else None
             self.watcher.look(frame, ruling, changed=self.catalog_changed)
+            if head.portal is not None and head.portal.guard is not None:
+                head.portal.guard.described(frame, self._parameters.get("client_encoding", "UTF8"))
         except ProtocolViolation:
             # nothing of the frames behind this one is sent on, whatever has come of them
             self._stopped = True
@@ -282,9 +309,19 @@ class Backend:
         self.replies.ignore_syncs()
         self.outbox.to_frontend(frame.raw)
 
+    def _withholds(self, head: Reply | None) -> bool:
+        """What Postgres says now may quote a value that is masked. What it says of a text alone cannot."""
+        if head is None or head.owed in _OF_TEXTS:
+            return False
+        return self._lingers or (head.work is not None and head.work.masking is not None)
+
     def _error(self, frame: wire.Frame) -> None:
         head = self.replies.head
         error = wire.ErrorResponse.decode(frame.body)
+        raw = frame.raw
+        if self._withholds(head):
+            error = withheld.error(error)
+            raw = error.encode()
         self.copy_in = False
         self.last_error = (error.sqlstate, error.message)
         self.ended = error.severity in {"FATAL", "PANIC"}
@@ -292,7 +329,7 @@ class Backend:
         refusal = head.refusal if head is not None and not self.ended else None
         if head is not None and head.work is not None and not self.ended:
             refusal = refusal or head.work.stopped
-        self.outbox.to_frontend(in_our_words(refusal) if refusal else frame.raw)
+        self.outbox.to_frontend(in_our_words(refusal) if refusal else raw)
         if head is None or self.ended:
             # an administrator or a timeout ended us; what is open learns of it when the connection is lost
             return
@@ -324,7 +361,8 @@ class Backend:
         for reply in skipped:
             work = reply.work
             if reply.owed is Owed.DESCRIBE and reply.portal is not None:
-                reply.portal.work.described = False  # it may outlive the batch, behind a savepoint
+                # it may outlive the batch, behind a savepoint
+                reply.portal.work.described = reply.portal.described = False
             if work is None:
                 continue
             if not work.sqlstate:
@@ -368,6 +406,9 @@ class Backend:
         self.portals.ended(index)
         for work in [work for work in self._open.values() if work.index < index]:
             self._close(work)
+        if self._lingers:
+            open_ = (work.masking for work in self._open.values())
+            self._lingers = any(masking is not None and masking.lingers for masking in open_)
         if self.catalog_changed:
             self.catalog_changed = any(work.ruling.changes_catalog for work in self._open.values())
             self.names_lost = any(work.ruling.loses_names for work in self._open.values())

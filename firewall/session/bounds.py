@@ -59,7 +59,7 @@ class Bounding:
         work.left += 1  # until ReadyForQuery
         name = self._reserved
         portal = Portal(name, work, self._replies.sent, 0)
-        portal.begun = True
+        portal.begun = portal.described = True
         self.clear_name()
         self._outbox.inject(wire.Parse(name, sql), Reply(Owed.PROBE, swallow=True, work=work))
         self._outbox.inject(wire.Bind(name, name), Reply(Owed.BIND, swallow=True, work=work))

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
 
-    from firewall.session.watch import Watch
+    from firewall.session.masks import Mask
+    from firewall.session.watch import Place, Watch
 
 
 class Action(StrEnum):
@@ -44,6 +46,7 @@ class Ruling:
 
     native: Postgres is likely to reject the text by itself (grammar error, unknown name); let it speak first.
     single: the text is exactly one statement, so that it can be sent as a Parse.
+    doomed: it will be refused; if Postgres rejects the text anyway, that is the better answer.
     prepares: names that the text prepares by PREPARE, with their texts.
     changes_catalog: names may mean something else afterwards. loses_names: in ways that `facts` do not tell.
     facts: the session's facts once the text has been released; opaque here.
@@ -54,6 +57,7 @@ class Ruling:
     action: Action
     native: bool = False
     single: bool = True
+    doomed: bool = False
     prepares: tuple[tuple[str, str], ...] = ()
     changes_catalog: bool = False
     loses_names: bool = False
@@ -72,17 +76,36 @@ class Refusal:
     hint: str = ""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Masking:
+    """How the rows of a release reach the client. What Postgres says of it is withheld as well.
+
+    columns: the mask of each output column, None where it may be seen; none at all if nothing that it
+    returns is masked. places: the columns that must be masked wherever they appear. stored: those of them
+    whose values nobody can have computed to get round a mask. key: of hashes. lingers: it may be heard of
+    until its transaction ends, since it writes.
+    """
+
+    columns: tuple[Mask | None, ...]
+    places: AbstractSet[Place]
+    stored: AbstractSet[Place]
+    key: bytes = field(repr=False)
+    lingers: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """What a release has to keep to: rows that it returns at most, seconds that an execution of it may take.
 
-    None for any. beyond, late: what the client is told where it does not.
+    None for any. beyond, late: what the client is told where it does not. masking: None where all of it may
+    be seen.
     """
 
     most: int | None
     within: float | None
     beyond: Refusal
     late: Refusal
+    masking: Masking | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,3 +258,7 @@ class Work:
     size: int = 0
     sqlstate: str = ""
     message: str = ""
+
+    @property
+    def masking(self) -> Masking | None:
+        return self.bounds.masking if self.bounds is not None else None

@@ -180,13 +180,13 @@ class Intake:
             return
         portal = self._backend.portals.find(name)
         if portal is not None:
-            portal.work.described = True
+            portal.work.described = portal.described = True
         self._pass(Reply(Owed.DESCRIBE, portal=portal))
 
     def _describe(self, name: str, portal: Portal | None) -> None:
         """See that Postgres says what a result is before its first row, where the client has not asked."""
         if portal is not None:
-            portal.work.described = True
+            portal.work.described = portal.described = True
         reply = Reply(Owed.DESCRIBE, swallow=True, portal=portal)
         self._outbox.inject(wire.Describe("P", name), reply)
 
@@ -204,7 +204,8 @@ class Intake:
             self._deciding.decline(portals.STALE)
         else:
             portal.begun = True
-            if not (portal.work.described or watcher.has_seen(portal.work.ruling)):
+            unseen = not (portal.work.described or watcher.has_seen(portal.work.ruling))
+            if unseen or (portal.guard is not None and not portal.described):
                 self._describe(name, portal)
             self._backend.prepared.prepares(portal.work.ruling.prepares)
             execution = Reply(Owed.EXECUTE, work=portal.work, portal=portal)

@@ -51,6 +51,26 @@ class Mask:
     first: int = 0
     last: int = 0
 
+    @property
+    def of_computed(self) -> Mask:
+        """What is left of a mask for what is computed of a column, such as `substr(email, 5, 1)`: whoever may
+        choose the expression would else put a value together from its parts.
+        """
+        return self if self.form in {Form.NULL, Form.TEXT} else Mask(Form.NULL)
+
+
+# encodings by Postgres's names (manual 23.3.1) in Python's words; of others only ASCII is read
+_CODECS: Final = {"UTF8": "utf-8", "SQL_ASCII": "utf-8", "KOI8R": "koi8_r", "KOI8U": "koi8_u"}
+
+
+def codec(encoding: str) -> str:
+    """Python's name of a client encoding."""
+    if encoding.startswith("LATIN"):
+        return f"latin{encoding.removeprefix('LATIN')}"
+    if encoding.startswith("WIN"):
+        return f"cp{encoding.removeprefix('WIN')}"
+    return _CODECS.get(encoding, "ascii")
+
 
 def masker(mask: Mask, oid: int, *, binary: bool, key: bytes, encoding: str = "utf-8") -> Masker:
     """What to do with each value of a column that is not null. oid: 0 if the type is not known.
@@ -62,8 +82,8 @@ def masker(mask: Mask, oid: int, *, binary: bool, key: bytes, encoding: str = "u
             text = mask.text.encode(encoding, errors="replace")
             return lambda _: text
         case Form.HASH if oid in TEXTS:
-            padding = b" " if oid == PADDED else b""
-            return lambda value: _digits(key, value.rstrip(padding) if padding else value)
+            padding = b" " if oid == PADDED else None
+            return lambda value: _digits(key, _utf8(value.rstrip(padding) if padding else value, encoding))
         case Form.HASH if oid in INTEGERS:
             width = INTEGERS[oid]
             return _quietly(lambda value: _integer(key, value, width, binary=binary))
@@ -91,6 +111,13 @@ def _quietly(work: Callable[[bytes], bytes | None]) -> Masker:
             return None
 
     return careful
+
+
+def _utf8(value: bytes, encoding: str) -> bytes:
+    """The same characters have the same hash, whatever the client's encoding."""
+    if encoding == "utf-8":
+        return value
+    return value.decode(encoding, "surrogateescape").encode("utf-8", "surrogateescape")
 
 
 def _digits(key: bytes, value: bytes) -> bytes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from firewall.session.commands import Refusal
+from firewall.session.guard import Guard
 
 if TYPE_CHECKING:
     from firewall.session.commands import Work
@@ -30,9 +31,12 @@ STALE = Refusal(
 
 
 class Portal:
-    """One portal. index: of the Bind among the messages sent. over: it has run, or it never will."""
+    """One portal. index: of the Bind among the messages sent. over: it has run, or it never will.
 
-    __slots__ = ("begun", "epoch", "index", "name", "over", "work")
+    guard: what masks its rows, if any are. described: Postgres has been asked what they are.
+    """
+
+    __slots__ = ("begun", "described", "epoch", "guard", "index", "name", "over", "work")
 
     def __init__(self, name: str, work: Work, index: int, epoch: int) -> None:
         self.name = name
@@ -41,6 +45,9 @@ class Portal:
         self.index = index
         self.epoch = epoch
         self.begun = False
+        masking = work.masking
+        self.guard = Guard(masking) if masking is not None else None
+        self.described = False
 
 
 class Portals:

@@ -417,4 +417,6 @@ def _postgres_first(turn: Turn, ruling: Ruling) -> bool:
     """Before a person is asked, or a name is called unknown, Postgres may reject the text itself."""
     if ruling.native and (turn.bind is not None or ruling.single):
         return True
+    if ruling.doomed and turn.bind is None and ruling.single:
+        return True
     return ruling.action is Action.HOLD

@@ -132,7 +132,8 @@ class Statement:
 
     sql: its own slice of the text. node: the grammar's name for it, e.g. `select_stmt`.
     opaque: why it could not be understood, in words for people; empty if it was.
-    output: the result's columns; None when it has none, or when only the worst case is known.
+    output: the columns of its result, or of what its cursor or its COPY returns; None when it has none, or
+        when only the worst case is known.
     fingerprint: libpg_query's, 16 hex digits; the same for texts that differ in literals only.
     copies: what it writes that was read somewhere, worst case.
     followed: what it does to names is in `Analysis.after`.

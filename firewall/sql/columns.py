@@ -69,7 +69,7 @@ def narrow(walk: Walk, statement: Parsed, facts: Facts) -> Narrowed:
     returns = query.kind == "SelectStmt" and "intoClause" not in query.tree
     if query.kind in _RETURNING:
         returns = "returningClause" in query.tree
-    shown = whole and returns and statement.kind in {"SelectStmt", *_RETURNING}
+    shown = whole and returns and statement.kind != "ExplainStmt"
     return Narrowed(traced.outputs if shown else None, traced)
 
 

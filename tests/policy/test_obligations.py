@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from firewall.policy import Action, Obligations
 from firewall.policy.obligations import NONE, Form, Mask, together
+from firewall.sql import Effect, Kind, ObjectType
 
 from .written import judge, read
 
@@ -47,6 +48,18 @@ def test_together_they_are_as_strict_as_each(owed):
             assert mine is None or (theirs is not None and theirs.strictness <= mine.strictness)
 
 
+@given(several, st.lists(st.sampled_from(["pii.email", "pii.phone", "pci", "other"]), unique=True))
+def test_a_verdict_says_the_masks_of_the_labels_in_it(owed, labels):
+    whole = together(owed)
+    mine = whole.concerning([read("a", labels=tuple(labels))])
+    for label in labels:
+        mask, theirs = mine.mask_of([label]), whole.mask_of([label])
+        assert (mask and mask.strictness) == (theirs and theirs.strictness)
+    assert {mask.label for mask in mine.masks} <= set(labels)
+    # what is not said may be anything
+    assert whole.concerning([Effect(Kind.UNKNOWN, "statement", ObjectType.STATEMENT)]) == whole
+
+
 @given(several, st.randoms(use_true_random=False))
 def test_their_order_means_nothing(owed, chance):
     assert together(chance.sample(owed, len(owed))) == together(owed)
@@ -58,15 +71,15 @@ def test_those_of_rules_that_match_are_owed():
         "allow: read, obligations: {max_rows: 10, read_only: true, mask: {pii: null, pci: {last: 4}}}",
         "allow: read, when: {relations: other}, obligations: {max_affected_rows: 1}",
         "allow: read, when: {agents: nobody}, obligations: {statement_timeout: 1s}",
-        effects=(read("id"),),
+        effects=(read("mail", "card", labels=("pii.email", "pci.pan")),),
     )
     assert verdict.action is Action.ALLOW
     assert verdict.obligations == Obligations(
         max_rows=10,
         read_only=True,
-        masks=(Mask("pci", Form.PARTIAL, last=4), Mask("pii", Form.NULL)),
+        masks=(Mask("pci.pan", Form.PARTIAL, last=4), Mask("pii.email", Form.NULL)),
     )
-    said = "at most 10 rows returned, read only, pci masked (partial), pii masked (null)"
+    said = "at most 10 rows returned, read only, pci.pan masked (partial), pii.email masked (null)"
     assert str(verdict.obligations) == said
 
 
