@@ -10,11 +10,12 @@ reads like a packet trace:
     ruled: 1 hold
 
 Events: `client:` `server:` bytes from that side; `ruled: TICKET VERDICT [flags]`,
-`cleared: TICKET [most=ROWS] [within=SECONDS]`, `refused:`, `time over: NUMBER`, `cancelled`,
+`cleared: TICKET [most=ROWS] [within=SECONDS] [masks=writes|reads]` (its one column arrives as `***`),
+`refused:`, `time over: NUMBER`, `cancelled`,
 `notice:`, `cancel`, `knock`, `client lost`, `client ended`, `time out`, `server lost`, `shut down`,
 `failed:`.
-Flags of a ruling: native, multi, ddl, path, `shows=2,3` (columns of relation 7 whose columns 1 and 2 are
-labelled), fetches, opens, anything, own, prepares. `T 7.1,0.0` describes a result by where its columns are.
+Flags of a ruling: native, multi, doomed, ddl, path, `shows=2,3` (columns of relation 7 whose columns 1 and 2
+are labelled), fetches, opens, anything, own, prepares. `T 7.1,0.0` says where the columns of a result are.
 A refusal's bait is `bait` (a Parse) or `Q bait`; `Foresee` is left out, having no answer.
 """
 
@@ -106,6 +107,7 @@ def ruling(verdict: str, flags: str = "") -> session.Ruling:
         base,
         native="native" in words,
         single="multi" not in words,
+        doomed="doomed" in words,
         changes_catalog="ddl" in words or "followed" in words,
         loses_names="ddl" in words,
         facts="other facts" if "path" in words else "facts",
@@ -115,14 +117,21 @@ def ruling(verdict: str, flags: str = "") -> session.Ruling:
 
 
 def bounds(flags: str) -> session.Bounds:
-    """`most=2`, `within=3`, or both."""
+    """`most=2`, `within=3`, `masks=reads`."""
     said = dict(flag.split("=") for flag in flags.split())
     return session.Bounds(
         int(said["most"]) if "most" in said else None,
         float(said["within"]) if "within" in said else None,
         session.Refusal("QF005", "too many"),
         session.Refusal("QF006", "too long"),
+        masking(said["masks"]) if "masks" in said else None,
     )
+
+
+def masking(what: str) -> session.Masking:
+    """Of a result with one column."""
+    mask = session.Mask(session.Form.TEXT, text="***")
+    return session.Masking((mask,), frozenset({(7, 1)}), frozenset(), b"", lingers=what == "writes")
 
 
 _judgements: dict[str, object] = {}

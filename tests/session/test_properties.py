@@ -375,8 +375,9 @@ def test_what_takes_the_lane_is_what_postgres_would_do() -> None:
     assert by_lane > 200, "the lane was hardly tried"
 
 
-def bounds(most: int) -> session.Bounds:
-    return session.Bounds(most, None, session.Refusal("QF005", "too many"), session.Refusal("QF006", "late"))
+def bounds(most: int | None, masking: session.Masking | None = None) -> session.Bounds:
+    beyond, late = session.Refusal("QF005", "too many"), session.Refusal("QF006", "late")
+    return session.Bounds(most, None, beyond, late, masking)
 
 
 def without_portals_across_queries(script: list[list[wire.FrontendMessage]]) -> list[wire.FrontendMessage]:
@@ -400,6 +401,26 @@ def test_bounds_that_are_kept_are_not_seen(script: list[list[wire.FrontendMessag
     assert not world.closed
     assert world.machine.idle
     assert trace(bytes(world.seen)) == trace(native)
+
+
+@settings(max_examples=300)
+@given(scripts, st.integers(0, 2**32))
+def test_no_value_comes_through_its_mask_however_it_is_asked_for(
+    script: list[list[wire.FrontendMessage]], seed: int
+) -> None:
+    """INVARIANT: 2, 3, 8. At any chunking; but for the values the client sees what it would see without."""
+    places = frozenset({(7, 1), (7, 2)})
+    masking = session.Masking((session.Mask(session.Form.NULL),), places, places, b"key")
+    data = b"".join(message.encode() for message in without_portals_across_queries(script))
+    native = Model(refuses=refused_by_policy).receive(data)
+    world = World(data, random.Random(seed), bounds=bounds(None, masking))
+    world.run()
+    assert not world.closed
+    assert world.machine.idle
+    assert trace(bytes(world.seen)) == trace(native)
+    for frame in wire.Framer(1 << 20).feed(bytes(world.seen)):
+        if frame.code == wire.DataRow.CODE:
+            assert wire.DataRow.decode(frame.body).values == (None,)
 
 
 @settings(max_examples=300)
