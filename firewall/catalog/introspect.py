@@ -24,13 +24,16 @@ from firewall.catalog.snapshot import (
     Cast,
     Column,
     EventTrigger,
+    Extension,
     ForeignKey,
     Function,
+    Membership,
     Operator,
     OperatorClass,
     Policy,
     Relation,
     RelationKind,
+    Server,
     Snapshot,
     Trigger,
     Type,
@@ -188,8 +191,8 @@ async def _rows(connection: asyncpg.Connection, server_version: int, first: int)
         "statistics": sql.statistics(server_version),
         "event triggers": sql.EVENT_TRIGGERS,
         "operator classes": sql.OPERATOR_CLASSES,
-        "closed": sql.CLOSED,
         "roles": sql.ROLES,
+        "outside": sql.OUTSIDE,
     }
     return {
         **await _numbered(connection, server_version, first, _NO_OID),
@@ -221,7 +224,7 @@ def _snapshot(session: asyncpg.Record, rows: Mapping[str, Rows], built_in: Built
             OperatorClass(r["schema"], r["name"], r["type"], tuple(r["functions"]))
             for r in rows["operator classes"]
         ),
-        closed=tuple(row["schema"] for row in rows["closed"]),
+        closed=tuple(session["closed"]),
         event_triggers=tuple(
             EventTrigger(r["name"], r["event"], _function_name(r), tuple(r["tags"]))
             for r in rows["event triggers"]
@@ -229,6 +232,15 @@ def _snapshot(session: asyncpg.Record, rows: Mapping[str, Rows], built_in: Built
         type_names=tuple((row["oid"], row["name"]) for row in rows["type names"]),
         secret_settings=tuple(name for name in session["settings"] if is_secret(name.lower())),
         secret_role_settings=tuple(name for name in session["role_settings"] if is_secret(name.lower())),
+        memberships=tuple(
+            Membership(role, row["name"], inherits=role in row["inherited"])
+            for row in rows["roles"]
+            for role in row["granted"]
+        ),
+        extensions=tuple(
+            Extension(r["name"], r["version"], r["of"]) for r in rows["outside"] if r["sort"] == "extension"
+        ),
+        servers=tuple(Server(r["name"], r["of"]) for r in rows["outside"] if r["sort"] == "server"),
     )
     return replace(snapshot, version=digest(snapshot, built_in.begun))
 
@@ -272,7 +284,8 @@ def _relations(rows: Mapping[str, Rows]) -> tuple[Relation, ...]:
         indexes[row["relation"]].append(row["definition"])
     policies: defaultdict[int, list[Policy]] = defaultdict(list)
     for row in rows["policies"]:
-        policy = Policy(row["name"], POLICY_COMMANDS[row["command"]], row["using"], row["check"])
+        command = POLICY_COMMANDS[row["command"]]
+        policy = Policy(row["name"], command, row["using"], row["check"], tuple(row["roles"]))
         policies[row["relation"]].append(policy)
     statistics: defaultdict[int, list[str]] = defaultdict(list)
     for row in rows["statistics"]:
@@ -296,6 +309,7 @@ def _relations(rows: Mapping[str, Rows]) -> tuple[Relation, ...]:
             indexes=tuple(indexes[oid]) if oid in indexes else (),
             policies=tuple(policies[oid]) if oid in policies else (),
             statistics=tuple(statistics[oid]) if oid in statistics else (),
+            server=row["server"],
         )
         for row in rows["relations"]
         for oid in (row["oid"],)

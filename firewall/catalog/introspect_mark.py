@@ -13,7 +13,8 @@ from typing import Final
 CATALOGS: Final = (
     *("pg_aggregate", "pg_am", "pg_amop", "pg_amproc", "pg_attrdef", "pg_attribute", "pg_auth_members"),
     *("pg_cast", "pg_class", "pg_collation", "pg_constraint", "pg_database", "pg_db_role_setting"),
-    *("pg_event_trigger", "pg_statistic_ext"),
+    *("pg_event_trigger", "pg_extension", "pg_foreign_data_wrapper", "pg_foreign_server", "pg_foreign_table"),
+    "pg_statistic_ext",
     *("pg_description", "pg_enum", "pg_index", "pg_inherits", "pg_language", "pg_namespace", "pg_opclass"),
     *("pg_operator", "pg_opfamily", "pg_partitioned_table", "pg_policy", "pg_proc", "pg_range"),
     *("pg_rewrite", "pg_trigger", "pg_ts_config", "pg_ts_dict", "pg_type"),

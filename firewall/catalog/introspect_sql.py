@@ -16,7 +16,12 @@ SELECT pg_catalog.current_database()::pg_catalog.text AS database,
              ORDER BY 1)::pg_catalog.text[] AS settings,
        ARRAY(SELECT DISTINCT pg_catalog.split_part(k.entry, '=', 1)
              FROM pg_catalog.pg_db_role_setting AS r, pg_catalog.unnest(r.setconfig) AS k (entry)
-             ORDER BY 1)::pg_catalog.text[] AS role_settings
+             ORDER BY 1)::pg_catalog.text[] AS role_settings,
+       ARRAY(SELECT n.nspname FROM pg_catalog.pg_namespace AS n
+             WHERE NOT pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+               AND NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_toast')
+               AND NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_temp_')
+             ORDER BY 1)::pg_catalog.text[] AS closed
 """
 
 PIN_SEARCH_PATH = "SET LOCAL search_path = pg_catalog, pg_temp"
@@ -35,12 +40,14 @@ RELATIONS = f"""
 SELECT c.oid, n.nspname::pg_catalog.text AS schema, c.relname::pg_catalog.text AS name,
        c.relkind::pg_catalog.text AS kind, c.reltuples AS rows,
        pg_catalog.pg_get_userbyid(c.relowner)::pg_catalog.text AS owner,
-       COALESCE(d.description, '') AS comment,
+       COALESCE(d.description, '') AS comment, COALESCE(s.srvname::pg_catalog.text, '') AS server,
        CASE WHEN c.relkind IN ('v', 'm') THEN COALESCE(pg_catalog.pg_get_viewdef(c.oid), '') ELSE '' END
            AS definition
 FROM {_RELATIONS}
 LEFT JOIN pg_catalog.pg_description AS d
     ON d.objoid = c.oid AND d.objsubid = 0 AND d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass
+LEFT JOIN pg_catalog.pg_foreign_table AS t ON t.ftrelid = c.oid
+LEFT JOIN pg_catalog.pg_foreign_server AS s ON s.oid = t.ftserver
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c', 'i', 'I') AND c.oid >= $1 AND c.oid < $2
 ORDER BY n.nspname, c.relname
 """  # noqa: S608 — put together from constants
@@ -114,7 +121,11 @@ ORDER BY i.indrelid, i.indexrelid
 POLICIES = """
 SELECT p.polrelid AS relation, p.polname::pg_catalog.text AS name, p.polcmd::pg_catalog.text AS command,
        COALESCE(pg_catalog.pg_get_expr(p.polqual, p.polrelid), '') AS "using",
-       COALESCE(pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid), '') AS "check"
+       COALESCE(pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid), '') AS "check",
+       CASE WHEN 0 = ANY (p.polroles) THEN '{}' ELSE ARRAY(
+           SELECT pg_catalog.pg_get_userbyid(r.oid)::pg_catalog.text
+           FROM pg_catalog.unnest(p.polroles) AS r (oid) ORDER BY 1
+       ) END AS roles
 FROM pg_catalog.pg_policy AS p
 JOIN pg_catalog.pg_class AS c ON c.oid = p.polrelid AND c.relrowsecurity
 ORDER BY p.polrelid, p.polname
@@ -192,14 +203,6 @@ WHERE c.oid >= 16384
 ORDER BY 1, 2, 3
 """
 
-CLOSED = """
-SELECT n.nspname::pg_catalog.text AS schema FROM pg_catalog.pg_namespace AS n
-WHERE NOT pg_catalog.has_schema_privilege(n.oid, 'USAGE')
-  AND NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_toast')
-  AND NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_temp_')
-ORDER BY 1
-"""
-
 FOREIGN_KEYS = """
 SELECT k.confrelid AS relation, k.conrelid AS child, k.conkey AS columns,
        k.confdeltype::pg_catalog.text AS on_delete, k.confupdtype::pg_catalog.text AS on_update
@@ -262,7 +265,33 @@ JOIN pg_catalog.pg_namespace AS f ON f.oid = p.pronamespace AND f.nspname <> 'pg
 ORDER BY 1, 2
 """
 
-ROLES = "SELECT r.rolname::pg_catalog.text AS name FROM pg_catalog.pg_roles AS r ORDER BY r.rolname"
+# before Postgres 16 it is the member's own INHERIT that counts
+ROLES = """
+SELECT r.rolname::pg_catalog.text AS name, ARRAY(
+           SELECT pg_catalog.pg_get_userbyid(m.roleid)::pg_catalog.text FROM pg_catalog.pg_auth_members AS m
+           WHERE m.member = r.oid GROUP BY m.roleid ORDER BY 1
+       ) AS granted, ARRAY(
+           SELECT pg_catalog.pg_get_userbyid(m.roleid)::pg_catalog.text FROM pg_catalog.pg_auth_members AS m
+           WHERE m.member = r.oid AND COALESCE(
+               (pg_catalog.to_jsonb(m) ->> 'inherit_option')::pg_catalog.bool, r.rolinherit
+           )
+       ) AS inherited
+FROM pg_catalog.pg_roles AS r
+ORDER BY r.rolname
+"""
+
+# extensions with schema and version, foreign servers with their wrapper
+OUTSIDE = """
+SELECT 'extension' AS sort, e.extname::pg_catalog.text AS name, n.nspname::pg_catalog.text AS of,
+       e.extversion AS version
+FROM pg_catalog.pg_extension AS e
+JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace
+UNION ALL
+SELECT 'server', s.srvname::pg_catalog.text, w.fdwname::pg_catalog.text, ''
+FROM pg_catalog.pg_foreign_server AS s
+JOIN pg_catalog.pg_foreign_data_wrapper AS w ON w.oid = s.srvfdw
+ORDER BY 1, 2
+"""
 
 _NO_STATISTICS = "SELECT 0::pg_catalog.oid AS relation, ''::pg_catalog.text AS expression WHERE false"
 STANDARD_BODIES_SINCE = 140000  # CREATE FUNCTION … BEGIN ATOMIC, kept parsed instead of as text

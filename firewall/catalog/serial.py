@@ -17,13 +17,16 @@ from firewall.catalog.snapshot import (
     Cast,
     Column,
     EventTrigger,
+    Extension,
     ForeignKey,
     Function,
+    Membership,
     Operator,
     OperatorClass,
     Own,
     Policy,
     Relation,
+    Server,
     Snapshot,
     Trigger,
     Type,
@@ -118,6 +121,6 @@ _MEMBERS: Final = {
     kind: tuple((f.name, None if f.default is MISSING else f.default) for f in fields(kind))
     for kind in (
         *(Snapshot, Relation, Column, Trigger, ForeignKey, Policy),
-        *(Function, Operator, OperatorClass, Cast, Type, EventTrigger, Own),
+        *(Function, Operator, OperatorClass, Cast, Type, EventTrigger, Own, Membership, Extension, Server),
     )
 }

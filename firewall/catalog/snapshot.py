@@ -71,13 +71,14 @@ class ForeignKey:
 class Policy:
     """A row-level-security policy. `command` is all, select, insert, update or delete; the rest expressions.
 
-    `check` is empty where `using` serves for both.
+    `check` is empty where `using` serves for both. roles: those that it is about; none is everybody.
     """
 
     name: str
     command: str
     using: str = ""
     check: str = ""
+    roles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Relation:
     checks: what is computed of every row that is written: CHECK constraints and partition keys.
     indexes: CREATE INDEX texts of those that compute something: expressions, predicates, operator classes
         outside pg_catalog. policies: empty unless row-level security is on. statistics: the expressions of
-        extended statistics, which ANALYZE computes.
+        extended statistics, which ANALYZE computes. server: where a foreign table's rows are.
     """
 
     schema: str
@@ -107,6 +108,7 @@ class Relation:
     indexes: tuple[str, ...] = ()
     policies: tuple[Policy, ...] = ()
     statistics: tuple[str, ...] = ()
+    server: str = ""
 
     @property
     def qualified(self) -> str:
@@ -203,6 +205,32 @@ class EventTrigger:
 
 
 @dataclass(frozen=True, slots=True)
+class Membership:
+    """`member` has been granted `role`. inherits: it has its rights without SET ROLE."""
+
+    role: str
+    member: str
+    inherits: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """An extension that is installed; its relocatable objects are in `schema`."""
+
+    name: str
+    version: str
+    schema: str
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A foreign server, and the foreign-data wrapper that speaks with it. Its options may be secret."""
+
+    name: str
+    wrapper: str
+
+
+@dataclass(frozen=True, slots=True)
 class Own:
     """A relation as one session sees it, which has made or changed it; temporary ones are in `pg_temp`.
 
@@ -246,6 +274,9 @@ class Snapshot:
     secret_settings: tuple[str, ...] = ()
     secret_role_settings: tuple[str, ...] = ()
     own: tuple[Own, ...] = ()
+    memberships: tuple[Membership, ...] = ()
+    extensions: tuple[Extension, ...] = ()
+    servers: tuple[Server, ...] = ()
 
     def __getstate__(self) -> dict[str, object]:
         """What a worker process is sent: the fields, without the indexes that are made on first use."""
@@ -275,6 +306,24 @@ class Snapshot:
             found.setdefault(kind.name, []).append(kind)
         return {name: tuple(candidates) for name, candidates in found.items()}
 
+    @cached_property
+    def rights(self) -> frozenset[str]:
+        """The roles whose rights the login has without SET ROLE, itself included.
+
+        And the one whose only member is whoever owns the database, which is not written down (manual 21.5).
+        """
+        granted: dict[str, list[str]] = {}
+        for membership in self.memberships:
+            if membership.inherits:
+                granted.setdefault(membership.member, []).append(membership.role)
+        found = {self.role, "pg_database_owner"}
+        pending = [self.role]
+        while pending:
+            new = {role for role in granted.get(pending.pop(), ()) if role not in found}
+            found |= new
+            pending += new
+        return frozenset(found)
+
     def with_own(self, own: tuple[Own, ...]) -> Snapshot:
         """The catalog as a session sees it that has these relations; what is known of this one is shared."""
         by_name = dict(self.by_name)
@@ -287,6 +336,7 @@ class Snapshot:
             "types_by_name": self.types_by_name,
             "types_by_oid": self.types_by_oid,
             "run_by_type": self.run_by_type,
+            "rights": self.rights,
         }
         own_by_name = {each.relation.qualified: each for each in own}
         made = object.__new__(Snapshot)

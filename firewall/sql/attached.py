@@ -143,7 +143,10 @@ def _looks_at_columns(node: Any) -> bool:
 
 
 def _policy(walk: Walk, relation: Relation, policy: Policy, text: str, scope: Scope) -> None:
-    """What a policy reads, it looks at; what it calls, runs for every row."""
+    """What a policy reads, it looks at; what it calls, runs for every row of those whom it is about."""
+    certain = walk.before.role and walk.before.role == walk.snapshot.role and not scope.via
+    if policy.roles and certain and walk.snapshot.rights.isdisjoint(policy.roles):
+        return
     via = f"policy {policy.name} on {relation.qualified}"
     if not text or not walk.enter(f"{via} {text}"):
         return

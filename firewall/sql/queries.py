@@ -134,7 +134,7 @@ def read_relation(
     walk.read(relation, scope, columns)
     attached.on_read(walk, relation, scope)
     if relation.kind is RelationKind.FOREIGN:
-        walk.effect(Kind.SERVER_IO, relation.qualified, scope)
+        reaches_out(walk, relation, scope)
     if relation.kind in {RelationKind.VIEW, RelationKind.MATERIALIZED}:
         view_body(walk, relation, scope)
     if children:
@@ -143,6 +143,12 @@ def read_relation(
             within = replace(scope, via=behind(scope, f"parent {relation.qualified}"))
             if inheriting is not None and walk.enter(f"child {child} {within.via}"):
                 read_relation(walk, inheriting, within, columns)
+
+
+def reaches_out(walk: Walk, relation: Relation, scope: Scope) -> None:
+    """A foreign table's rows are on its server, or in a file."""
+    via = scope.via or (f"foreign server {relation.server}" if relation.server else "")
+    walk.effect(Kind.SERVER_IO, relation.qualified, replace(scope, via=via))
 
 
 def behind(scope: Scope, via: str) -> str:

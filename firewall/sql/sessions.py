@@ -36,6 +36,8 @@ def _value(arguments: list[Any]) -> str | None:
 def _set(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
     name = node.get("name", "")
     match node.get("kind"):
+        case "VAR_SET_VALUE" if name.lower() in _WHO and _stays(walk, _value(node.get("args", []))):
+            walk.effect(Kind.SESSION, "variable_set_stmt", scope, ObjectType.STATEMENT)
         case "VAR_SET_VALUE":
             setting(walk, name, _value(node.get("args", [])), scope)
         case "VAR_SET_MULTI":
@@ -59,6 +61,11 @@ def _set(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
 def _is_login(walk: Walk) -> bool:
     """Whether the session certainly still is who it logged in as, so that going back to it is no change."""
     return bool(walk.after.role) and walk.after.role == walk.snapshot.role
+
+
+def _stays(walk: Walk, role: str | None) -> bool:
+    """Whether the session becomes who it is. `none` is nobody's name (manual: SET ROLE)."""
+    return _is_login(walk) and role == walk.snapshot.role
 
 
 def _default_path(walk: Walk) -> None:

@@ -9,7 +9,7 @@ from firewall.catalog.snapshot import RelationKind
 from firewall.sql import attached, grammar
 from firewall.sql.analysis import Kind, ObjectType
 from firewall.sql.names import Scope, of_range_var
-from firewall.sql.queries import behind, view_body, with_clause
+from firewall.sql.queries import behind, reaches_out, view_body, with_clause
 from firewall.sql.reviewed import SYSTEM_SCHEMAS
 from firewall.sql.walk import MAX_BODIES
 
@@ -67,7 +67,7 @@ def write(
             walk.lose_names()
             walk.after = replace(walk.after, lexing_safe=False)
     if relation.kind is RelationKind.FOREIGN:
-        walk.effect(Kind.SERVER_IO, relation.qualified, scope)
+        reaches_out(walk, relation, scope)
     if relation.kind is RelationKind.VIEW:
         _through_view(walk, relation, kind, scope)
     _set_off(walk, relation, kind, scope)

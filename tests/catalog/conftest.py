@@ -69,6 +69,11 @@ CREATE EVENT TRIGGER noticed ON sql_drop WHEN TAG IN ('DROP TABLE', 'DROP VIEW')
     EXECUTE FUNCTION tools.notice_drop();
 CREATE EVENT TRIGGER asleep ON ddl_command_end EXECUTE FUNCTION tools.notice_drop();
 ALTER EVENT TRIGGER asleep DISABLE;
+CREATE EXTENSION file_fdw SCHEMA tools;
+CREATE SERVER files FOREIGN DATA WRAPPER file_fdw;
+CREATE FOREIGN TABLE far (line text) SERVER files OPTIONS (filename '/nowhere');
+CREATE POLICY theirs ON guarded FOR SELECT TO {role}, pg_monitor USING (id > 2);
+GRANT pg_monitor TO {role};
 """
 
 
@@ -79,7 +84,7 @@ def furnished(postgres, database):
     with psycopg.connect(postgres.dsn(database), autocommit=True) as admin:
         admin.execute(SCHEMA.format(role=role))
         yield database, role
-        admin.execute(f"DROP ROLE {role}")
+        admin.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 @pytest.fixture

@@ -16,11 +16,14 @@ from firewall.catalog.snapshot import (
     Cast,
     Column,
     EventTrigger,
+    Extension,
     ForeignKey,
+    Membership,
     Operator,
     OperatorClass,
     Policy,
     RelationKind,
+    Server,
     Snapshot,
     Type,
     TypeKind,
@@ -194,13 +197,16 @@ def test_operator_classes(snapshot):
     assert snapshot.run_by_type["public.pair"] == ("tools.as_text", "tools.compare", "tools.less")
 
 
-def test_what_tables_compute(snapshot):
+def test_what_tables_compute(snapshot, furnished):
     guarded = snapshot.relation("public.guarded")
     assert guarded.checks == ("(id > 0)",)
     (index,) = guarded.indexes
     assert "tools.fine(word)" in index
     assert "WHERE (id > 3)" in index
-    assert guarded.policies == (Policy("mine", "all", "tools.fine(word)", "(id > 1)"),)
+    assert guarded.policies == (
+        Policy("mine", "all", "tools.fine(word)", "(id > 1)"),
+        Policy("theirs", "select", "(id > 2)", roles=("pg_monitor", furnished[1])),
+    )
     assert snapshot.relation("public.people").policies == ()
     assert snapshot.relation("public.parted").checks == ("tools.fine(a)",)
 
@@ -257,6 +263,43 @@ async def test_what_users_named_like_the_catalog_is_not_read(connection, snapsho
     again = await introspect(connection)
     assert again.roles == snapshot.roles
     assert again.relation("public.named").definition == snapshot.relation("public.named").definition
+
+
+def test_extensions_and_foreign_servers(snapshot):
+    assert Extension("file_fdw", "1.0", "tools") in snapshot.extensions
+    assert "plpgsql" in {extension.name for extension in snapshot.extensions}
+    assert snapshot.servers == (Server("files", "file_fdw"),)
+    assert (snapshot.relation("public.far").kind, snapshot.relation("public.far").server) == (
+        RelationKind.FOREIGN,
+        "files",
+    )
+    assert snapshot.relation("public.people").server == ""
+
+
+def test_who_has_been_granted_which_role(snapshot, furnished):
+    assert Membership("pg_monitor", furnished[1]) in snapshot.memberships
+    assert Membership("pg_read_all_stats", "pg_monitor") in snapshot.memberships
+
+
+async def test_rights_are_inherited_as_the_grant_says(connection, furnished):
+    role = furnished[1]
+    version = (await introspect(connection)).server_version
+    others = [f"{role}_{n}" for n in range(3)]
+    for other in others:
+        await connection.execute(f"CREATE ROLE {other} LOGIN")
+    middle, top, alone = others
+    try:
+        await connection.execute(f"GRANT {middle} TO {role}; GRANT {top} TO {middle}")
+        if version >= 160000:
+            await connection.execute(f"GRANT {alone} TO {role} WITH INHERIT FALSE")
+        await connection.execute(f"SET ROLE {role}")
+        seen = await introspect(connection)
+        assert {role, middle, top, "pg_monitor"} <= seen.rights
+        assert alone not in seen.rights
+        if version >= 160000:
+            assert Membership(alone, role, inherits=False) in seen.memberships
+    finally:
+        await connection.execute(f"RESET ROLE; DROP ROLE {', '.join(others)}")
 
 
 async def test_the_number_of_queries_does_not_grow_with_the_catalog(connection, snapshot):

@@ -43,6 +43,19 @@ def test_a_real_catalog_survives(snapshot):
     assert load(dump(snapshot)) == snapshot
 
 
+def test_a_dump_from_before_a_member_was_added_is_read(snapshot):
+    document = json.loads(dump(snapshot))
+    for later in ("memberships", "extensions", "servers"):
+        assert document["snapshot"].pop(later)
+    for table in document["snapshot"]["relations"]:
+        table.pop("server", None)
+        for policy in table.get("policies", ()):
+            policy.pop("roles", None)
+    loaded = load(json.dumps(document))
+    assert loaded.memberships == loaded.extensions == loaded.servers == ()
+    assert {relation.name for relation in loaded.relations} == {r.name for r in snapshot.relations}
+
+
 def test_indexes_made_on_first_use_are_not_pickled(snapshot):
     before = len(pickle.dumps(snapshot))
     assert snapshot.by_name

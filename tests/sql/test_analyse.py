@@ -176,6 +176,17 @@ def test_the_path_stays_known_after_what_cannot(sql):
     assert analyse(sql, SHOP, Facts()).after.search_path == ("pg_catalog", "public")
 
 
+@pytest.mark.parametrize(
+    "sql", ["SET ROLE agent", "SET SESSION AUTHORIZATION 'agent'", "SET LOCAL ROLE agent"]
+)
+def test_to_become_who_one_is_changes_nothing(sql):
+    sure = analyse(sql, SHOP, Facts(role="agent"))
+    assert [effect.kind for effect in sure.effects] == [Kind.SESSION]
+    assert sure.after == Facts(role="agent")
+    for facts in (Facts(role=""), Facts(role="admin")):
+        assert [effect.kind for effect in analyse(sql, SHOP, facts).effects] == [Kind.ROLE]
+
+
 def test_an_unknown_path_means_every_schema():
     found = analyse("SELECT * FROM customers", SHOP, Facts(search_path=None))
     assert {effect.object for effect in found.effects} == {"public.customers", "archive.customers"}
