@@ -14,6 +14,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from firewall.catalog import composites
 from firewall.catalog.labels import EVERY
 from firewall.catalog.snapshot import Labels
 from firewall.policy import glob
@@ -112,7 +113,8 @@ class Ways:
     """Where labels go from one relation to others.
 
     kin: parents and children, column by column of one name. readers: relation → the views that show columns
-    of it, as (view, its column, the relation's column); a table with generated columns reads itself.
+    of it, as (view, its column, the relation's column); a table with generated columns reads itself. A column
+    of a composite type is all that the type has.
     """
 
     snapshot: Snapshot
@@ -132,6 +134,8 @@ class Ways:
                 for relation_name, source in sources:
                     if (relation_name, source) != (view, column):
                         readers[relation_name].append((view, column, source))
+        for row, held in composites.holders(snapshot):
+            readers[row].append((*held, EVERY))
         return cls(
             snapshot,
             {name: frozenset(others) for name, others in kin.items()},

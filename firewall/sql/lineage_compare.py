@@ -96,6 +96,14 @@ def stored(node: exp.Expr, scope: Scope) -> bool:
     return field is not None and field.stored
 
 
+def typed(node: exp.Expr, scope: Scope) -> bool:
+    """Whether the expression is a column of a relation, and of the type that it has there."""
+    if not isinstance(node, exp.Column) or isinstance(node.this, exp.Star) or keyword(node):
+        return False
+    field = _place(node, scope)[1]
+    return field is not None and field.typed
+
+
 def _plain(node: object) -> object:
     while isinstance(node, _PLAIN):
         parts = [part for name, part in node.args.items() if name not in {"this", "to"}]

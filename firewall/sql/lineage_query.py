@@ -11,7 +11,7 @@ from sqlglot import exp
 
 from firewall.sql import lineage_from, lineage_writes
 from firewall.sql.lineage_agree import identifier
-from firewall.sql.lineage_compare import stored
+from firewall.sql.lineage_compare import stored, typed
 from firewall.sql.lineage_scope import NOTHING, Doubt, Field, Range, Rows, Scope, Sources, renamed, union
 from firewall.sql.lineage_values import bare, condition, only, value, window
 from firewall.sql.names import is_temporary_schema
@@ -125,7 +125,8 @@ class Queries:
                     fields.extend(_all(scope, row.this, None))
                 case _:
                     name = identifier(expression.args["alias"]) if named else _made_up(node)
-                    fields.append(Field(name, value(self, node, scope), stored=stored(node, scope)))
+                    sources, kept = value(self, node, scope), stored(node, scope)
+                    fields.append(Field(name, sources, stored=kept, typed=kept and typed(node, scope)))
         return tuple(fields)
 
     def _with(

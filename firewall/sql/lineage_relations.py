@@ -129,7 +129,9 @@ class Relations:
                     for name in {column.name, *_generated_from(column, own)}
                     if table is relation or any(c.name == name for c in table.columns)
                 ),
-                stored=True,
+                # what a session puts into its own tables is not what others have been joined by
+                stored=relation.schema != TEMPORARY,
+                typed=True,
             )
             for column in relation.columns
         )
@@ -140,7 +142,12 @@ class Relations:
         if len(body.fields) != len(relation.columns):
             raise Doubt
         fields = tuple(
-            Field(column.name, field.sources | {(relation.qualified, column.name)}, stored=True)
+            Field(
+                column.name,
+                field.sources | {(relation.qualified, column.name)},
+                stored=relation.schema != TEMPORARY,
+                typed=True,
+            )
             for column, field in zip(relation.columns, body.fields, strict=True)
         )
         return Shape(fields, body.conditions, body.relations | {relation.qualified})

@@ -45,12 +45,14 @@ def union(parts: Iterable[Sources]) -> Sources:
 class Field:
     """A column of a FROM item or of a result; no name when Postgres would make one up.
 
-    stored: it is a column of a relation, not something that was computed from some.
+    stored: it is a column of a relation, not something that was computed from some. typed: its values have
+    the type that the relation's column has.
     """
 
     name: str
     sources: Sources
     stored: bool = False
+    typed: bool = False
 
 
 def renamed(fields: tuple[Field, ...], columns: Sequence[str]) -> tuple[Field, ...]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from firewall.sql.lineage_agree import identifier, keyword
-from firewall.sql.lineage_compare import comparisons, spelled
+from firewall.sql.lineage_compare import comparisons, spelled, typed
 from firewall.sql.lineage_scope import NOTHING, Doubt, Scope, Sources, union
 
 if TYPE_CHECKING:
@@ -36,11 +36,17 @@ PASSES: tuple[type[exp.Expr], ...] = (
 # Functions whose errors do not quote what they were given. Others do (`invalid input syntax for type integer:
 # "ada@example.com"`), so that what only decides reaches the client all the same.
 QUIET: tuple[type[exp.Expr], ...] = (
-    *(exp.AggFunc, exp.Connector, exp.Predicate, exp.Case, exp.If, exp.Coalesce, exp.Nullif, exp.Greatest),
+    *(exp.Connector, exp.Predicate, exp.Case, exp.If, exp.Coalesce, exp.Nullif, exp.Greatest),
     *(exp.Least, exp.Lower, exp.Upper, exp.Initcap, exp.Length, exp.Trim, exp.Substring, exp.Left, exp.Right),
     *(exp.Concat, exp.ConcatWs, exp.StrPosition, exp.Replace, exp.SplitPart, exp.Reverse, exp.MD5, exp.Abs),
     *(exp.Round, exp.Floor, exp.Ceil, exp.Extract, exp.TimestampTrunc, exp.DateTrunc, exp.Array, exp.Pad),
     *(exp.Window, exp.RowNumber, exp.Rank, exp.DenseRank, exp.Exists, exp.Unnest, exp.CurrentTimestamp),
+    *(exp.Count, exp.Sum, exp.Avg, exp.Min, exp.Max, exp.ArrayAgg, exp.GroupConcat, exp.AnyValue, exp.Mode),
+    *(exp.LogicalAnd, exp.LogicalOr, exp.BitwiseAndAgg, exp.BitwiseOrAgg, exp.BitwiseXorAgg, exp.Grouping),
+    *(exp.Stddev, exp.StddevPop, exp.StddevSamp, exp.Variance, exp.VariancePop, exp.Corr, exp.CovarPop),
+    *(exp.CovarSamp, exp.RegrSlope, exp.RegrIntercept, exp.RegrCount, exp.JSONArrayAgg, exp.JSONBObjectAgg),
+    *(exp.Lag, exp.Lead, exp.FirstValue, exp.LastValue, exp.NthValue, exp.Ntile, exp.CumeDist),
+    *(exp.PercentRank,),
 )
 TEXTS = frozenset({exp.DType.TEXT, exp.DType.VARCHAR, exp.DType.CHAR, exp.DType.NCHAR, exp.DType.NVARCHAR})
 _TEXT = ("text", "character", "citext", "bytea", "json", "xml", '"char"', "name")
@@ -98,14 +104,20 @@ def value(queries: Queries, node: exp.Expr, scope: Scope) -> Sources:
             return NOTHING
         case exp.Cast():
             found = _parts(queries, node, scope)
-            if not _quiet_cast(queries, node, found):
+            if not _quiet_cast(queries, node, found, scope):
                 queries.kept |= found
             return found
         case exp.AtTimeZone() | exp.TimestampTrunc() | exp.DateTrunc():
             # `time zone "ada@example.com" not recognized`
-            for part in (node.args.get("zone"), node.args.get("unit")):
-                if isinstance(part, exp.Expr):
-                    queries.kept |= value(queries, part, scope)
+            _quoted(queries, scope, node.args.get("zone"), node.args.get("unit"))
+            return _parts(queries, node, scope)
+        case exp.RegexpLike():
+            # `invalid regular expression option: "a"`
+            _quoted(queries, scope, node.args.get("flag"))
+            return _parts(queries, node, scope)
+        case exp.PercentileCont() | exp.PercentileDisc():
+            # `percentile value 5.55123e+08 is not between 0 and 1`
+            _quoted(queries, scope, node.this)
             return _parts(queries, node, scope)
         case exp.Func() if not isinstance(node, QUIET):
             found = _parts(queries, node, scope)
@@ -127,11 +139,18 @@ def condition(queries: Queries, node: exp.Expr, scope: Scope) -> Sources:
     return union(found)
 
 
-def _quiet_cast(queries: Queries, node: exp.Cast, sources: Sources) -> bool:
+def _quoted(queries: Queries, scope: Scope, *parts: object) -> None:
+    """Note what an error quotes."""
+    for part in parts:
+        if isinstance(part, exp.Expr):
+            queries.kept |= value(queries, part, scope)
+
+
+def _quiet_cast(queries: Queries, node: exp.Cast, sources: Sources, scope: Scope) -> bool:
     """Casting to text never fails; casting a column that holds no text fails without quoting it."""
     if node.to.this in TEXTS:
         return True
-    return isinstance(bare(node.this), exp.Column) and not any(
+    return typed(bare(node.this), scope) and not any(
         _holds_text(queries, relation, name) for relation, name in sources
     )
 

@@ -144,6 +144,17 @@ def test_labels_follow_views_and_views_of_views():
     }
 
 
+def test_a_column_that_holds_rows_has_all_labels_of_the_rows():
+    contact = Relation("public", "contact", RelationKind.COMPOSITE, (Column("email", "text", 1),))
+    deeper = Relation("public", "deeper", RelationKind.COMPOSITE, (Column("c", "public.contact[]", 1),))
+    held = Relation(
+        "public", "t", RelationKind.TABLE, (Column("id", "integer", 1), Column("d", "public.deeper", 2))
+    )
+    shop = Snapshot("", "shop", 180000, relations=(contact, deeper, held))
+    labels = Labeller({"pii": ("email",)}).label(shop, (), Ways.of(shop))
+    assert labels.columns["public.t"] == {"d": ("pii",)}
+
+
 NAMES = ["public.a", "public.b", "public.c", "public.d"]
 COLUMNS = ["x", "y"]
 some_marks = st.lists(
