@@ -107,10 +107,11 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One column of the result and the base columns that feed it."""
+    """One column of the result and the base columns that feed it. whole: it shows a base column as it is."""
 
     name: str
     sources: tuple[Source, ...] = ()
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

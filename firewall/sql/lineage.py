@@ -83,7 +83,7 @@ def _fields(queries: Queries, tree: exp.Expr) -> tuple[Field, ...]:
 
 
 def _output(field: Field) -> Output:
-    return Output(field.name, tuple(Source(*pair) for pair in sorted(field.sources)))
+    return Output(field.name, tuple(Source(*pair) for pair in sorted(field.sources)), whole=field.typed)
 
 
 def _trace_view(relations: Relations, view: Relation) -> Shape:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _BETWEEN = (exp.Connector, exp.Not, exp.Paren)
 _QUERIES = (exp.Select, exp.SetOperation, exp.Subquery, exp.Values)
 # what makes a stored column fit for being joined, and is no other value
+_CUTTING = frozenset({exp.DType.CHAR, exp.DType.NCHAR, exp.DType.USERDEFINED, exp.DType.NAME, exp.DType.BIT})
 _PLAIN: tuple[type[exp.Expr], ...] = (exp.Paren, exp.Collate, exp.Lower, exp.Upper, exp.Trim, exp.Cast)
 
 
@@ -106,6 +107,10 @@ def typed(node: exp.Expr, scope: Scope) -> bool:
 
 def _plain(node: object) -> object:
     while isinstance(node, _PLAIN):
+        if isinstance(node, exp.Trim) and node.expression:
+            return None  # `rtrim(email, 'abc…')` is another value, as is `email::char`
+        if isinstance(node, exp.Cast) and node.to.this in _CUTTING:
+            return None
         parts = [part for name, part in node.args.items() if name not in {"this", "to"}]
         if any(isinstance(part, exp.Expr) and part.find(exp.Column) for part in parts):
             return None

@@ -146,7 +146,7 @@ class Relations:
                 column.name,
                 field.sources | {(relation.qualified, column.name)},
                 stored=relation.schema != TEMPORARY,
-                typed=True,
+                typed=field.typed,
             )
             for column, field in zip(relation.columns, body.fields, strict=True)
         )

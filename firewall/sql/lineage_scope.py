@@ -45,8 +45,8 @@ def union(parts: Iterable[Sources]) -> Sources:
 class Field:
     """A column of a FROM item or of a result; no name when Postgres would make one up.
 
-    stored: it is a column of a relation, not something that was computed from some. typed: its values have
-    the type that the relation's column has.
+    stored: it is a column of a relation, not something that was computed from some. typed: its values are
+    that column's, of the type that they have there.
     """
 
     name: str
