@@ -102,7 +102,7 @@ def _statements(
     volatile = False
     after = facts
     for one in parsed:
-        walk = Walk(own.seen(snapshot, after.own), HANDLERS, after, sql=one.sql)
+        walk = Walk(own.seen(snapshot, after.own), HANDLERS, after, sql=one.sql, alone=len(parsed) == 1)
         scope = Scope(path=after.search_path, temporary=after.doubtful)
         functions.everywhere(walk, scope)
         functions.parameters(walk, parameters, scope)

@@ -60,12 +60,33 @@ def _renamed(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
 
 
 def _drop(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
+    if walk.alone and node.get("missing_ok") and node.get("removeType") in RELATION_TYPES - INSIDE_RELATION:
+        node = _without_missing(walk, node, scope)
+    if not node["objects"]:
+        walk.effect(Kind.SESSION, "drop_stmt", scope, ObjectType.STATEMENT)
+        return
     by_row(walk, "DropStmt", node, scope)
     if node.get("removeType") in RELATION_TYPES - INSIDE_RELATION:
         for item in node.get("objects", ()):
             redefined(walk, of_strings(grammar.strings(item)))
     elif node.get("removeType") in {"OBJECT_SCHEMA", "OBJECT_EXTENSION"}:
         walk.lose_names()
+
+
+def _without_missing(walk: Walk, node: dict[str, Any], scope: Scope) -> dict[str, Any]:
+    """DROP … IF EXISTS without what is not there: of that it says so, and does nothing.
+
+    They are missing all the same, so that the catalog is read anew before a verdict counts that rests on it.
+    """
+    there: list[Any] = []
+    for item in node["objects"]:
+        name = of_strings(grammar.strings(item))
+        found = find_relations(name, scope, walk.snapshot)
+        if found.temporary or found.relations:
+            there.append(item)
+        else:
+            walk.missing[str(name)] = None
+    return {**node, "objects": there}
 
 
 def _alter_table(walk: Walk, node: dict[str, Any], scope: Scope) -> None:

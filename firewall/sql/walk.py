@@ -44,6 +44,7 @@ class Walk:
     entered: bodies (views, functions, triggers) that were walked already.
     sql: the text of the statement itself. executed: the prepared statement that EXECUTE runs.
     exports: all that is read leaves through COPY. planned: nothing is read, by EXPLAIN without ANALYZE.
+    alone: it is the text's only statement.
     """
 
     snapshot: Snapshot
@@ -57,6 +58,7 @@ class Walk:
     executed: Parsed | None = None
     exports: bool = False
     planned: bool = False
+    alone: bool = False
     before: Facts = field(init=False)
     opaque: str = ""
     volatile: bool = False

@@ -63,3 +63,18 @@ async def test_a_misspelt_table_is_postgres_own_error(house: House) -> None:
             await connection.execute("SELECT * FROM custmers")
     assert raised.value.diag.statement_position == "15"
     assert len(await house.app.store.holds()) == pending
+
+
+async def test_dropping_what_is_not_there_is_for_nobody_to_decide_but_only_then(house: House) -> None:
+    drop = "DROP TABLE IF EXISTS nobody_has_this CASCADE"
+    async with await psycopg.AsyncConnection.connect(house.dsn(), autocommit=True) as connection:
+        await connection.execute(drop)
+        await connection.execute(drop, prepare=True)
+        with psycopg.connect(house.postgres.dsn(house.database), autocommit=True) as other:
+            other.execute("CREATE TABLE nobody_has_this (a int)")
+        # the catalog that was read has no such table, but what Postgres has counts
+        waiting = asyncio.create_task(connection.execute(drop))
+        await house.decide(approve=False, reason="it is there")
+        with pytest.raises(psycopg.Error, match="it is there"):
+            await waiting
+    assert house.count("nobody_has_this") == 0

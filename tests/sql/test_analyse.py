@@ -13,7 +13,7 @@ from firewall.sql.analyse import analyse
 from firewall.sql.analysis import Facts, GrammarError, Kind, ObjectType
 from firewall.sql.grammar import MAX_SQL_BYTES
 from firewall.sql.opened import inner
-from tests.sql.shop import SHOP, cases
+from tests.sql.shop import SHOP, cases, compact
 
 TEXTS = [case.sql for case in (*cases("benign", "query"), *cases("evasions", "expect"))]
 
@@ -56,6 +56,43 @@ def test_a_merge_that_leaves_no_row_out_says_so():
     assert unfiltered(merge.format("true", "")) == [True]
     assert unfiltered(merge.format("p.id = o.id", "")) == [False]
     assert unfiltered(merge.format("true", "AND p.price > 3")) == [False]
+
+
+@pytest.mark.parametrize(
+    ("sql", "effects", "missing"),
+    [
+        ("DROP TABLE IF EXISTS nosuch", ["session drop_stmt"], ("nosuch",)),
+        ("DROP VIEW IF EXISTS public.nosuch CASCADE", ["session drop_stmt"], ("public.nosuch",)),
+        ("DROP TABLE IF EXISTS nosuch, orders", ["drop public.orders"], ("nosuch",)),
+        # another kind of relation is there: that it is refused is for Postgres to say
+        ("DROP VIEW IF EXISTS orders", ["drop public.orders"], ()),
+        ("DROP TABLE nosuch", ["drop nosuch"], ()),
+        # the catalog is read anew only for a text of one statement
+        ("SELECT 1; DROP TABLE IF EXISTS nosuch", ["drop nosuch"], ()),
+        ("DROP TABLE IF EXISTS pg_temp.nosuch", ["drop pg_temp.nosuch"], ()),
+        ("DROP FUNCTION IF EXISTS nosuch()", ["drop nosuch"], ()),
+        ("DROP SCHEMA IF EXISTS nosuch", ["drop nosuch"], ()),
+    ],
+)
+def test_dropping_what_is_not_there(sql, effects, missing):
+    found = analyse(sql, SHOP, Facts())
+    assert [compact(effect) for effect in found.effects] == effects
+    assert found.missing == missing
+
+
+def test_dropping_what_the_session_may_have_made():
+    found = analyse("DROP TABLE IF EXISTS nosuch", SHOP, Facts(temporary=frozenset({"nosuch"})))
+    assert [effect.kind for effect in found.effects] == [Kind.DROP]
+
+
+def test_dropping_what_any_schema_has_where_the_path_is_not_known():
+    gone = SHOP.relations[0]
+    hidden = replace(SHOP, relations=(*SHOP.relations, replace(gone, schema="hidden", name="nosuch")))
+    assert [effect.kind for effect in analyse("DROP TABLE IF EXISTS nosuch", hidden, Facts()).effects] == [
+        Kind.SESSION
+    ]
+    found = analyse("DROP TABLE IF EXISTS nosuch", hidden, Facts(search_path=None))
+    assert [compact(effect) for effect in found.effects] == ["drop hidden.nosuch"]
 
 
 def test_an_unknown_schema_or_function_is_missing():
