@@ -36,7 +36,7 @@ def _value(arguments: list[Any]) -> str | None:
 def _set(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
     name = node.get("name", "")
     match node.get("kind"):
-        case "VAR_SET_VALUE" if name.lower() in _WHO and _stays(walk, _value(node.get("args", []))):
+        case "VAR_SET_VALUE" if name.lower() in _WHO and _stays(walk, name, _value(node.get("args", []))):
             walk.effect(Kind.SESSION, "variable_set_stmt", scope, ObjectType.STATEMENT)
         case "VAR_SET_VALUE":
             setting(walk, name, _value(node.get("args", [])), scope)
@@ -63,9 +63,9 @@ def _is_login(walk: Walk) -> bool:
     return bool(walk.after.role) and walk.after.role == walk.snapshot.role
 
 
-def _stays(walk: Walk, role: str | None) -> bool:
-    """Whether the session becomes who it is. `none` is nobody's name (manual: SET ROLE)."""
-    return _is_login(walk) and role == walk.snapshot.role
+def _stays(walk: Walk, name: str, role: str | None) -> bool:
+    """Whether the session becomes who it is; SET ROLE NONE is going back to who logged in."""
+    return _is_login(walk) and (role == walk.snapshot.role or (role == "none" and name.lower() == "role"))
 
 
 def _default_path(walk: Walk) -> None:

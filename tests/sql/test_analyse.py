@@ -214,7 +214,7 @@ def test_the_path_stays_known_after_what_cannot(sql):
 
 
 @pytest.mark.parametrize(
-    "sql", ["SET ROLE agent", "SET SESSION AUTHORIZATION 'agent'", "SET LOCAL ROLE agent"]
+    "sql", ["SET ROLE agent", "SET SESSION AUTHORIZATION 'agent'", "SET LOCAL ROLE agent", "SET ROLE NONE"]
 )
 def test_to_become_who_one_is_changes_nothing(sql):
     sure = analyse(sql, SHOP, Facts(role="agent"))
