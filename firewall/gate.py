@@ -15,7 +15,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from firewall import clock
+from firewall import clock, heap
 from firewall.budgets import Budgets, Ledger
 from firewall.catalog import estimates
 from firewall.labelling import Labelling, Remembered
@@ -217,15 +217,21 @@ class Gate:
         snapshot = await self._read_catalog()
         if self._snapshot is None or snapshot.version != self._snapshot.version:
             await asyncio.to_thread(self._analysts.publish, snapshot)
+        before = self._snapshot
+        rows = self._rows if snapshot is before else await asyncio.to_thread(estimates.rows, snapshot)
         await self.labelling.read(snapshot)
-        if self._snapshot is None or snapshot.version != self._snapshot.version:
+        if before is None or snapshot.version != before.version:
             self._new_season()
-        self._snapshot = snapshot
-        self._rows = estimates.rows(snapshot)
+        self._snapshot, self._rows = snapshot, rows
         large = frozenset(name for name, rows in self._rows.items() if rows >= LARGE)
         self._sizes += large != self._large
         self._large = large
         self._served = serves
+        if before is not None and before is not snapshot:
+            self._places = None
+            parts = [*before.relations, *before.functions]
+            del before
+            asyncio.get_running_loop().run_in_executor(None, heap.let_go, parts)  # nobody waits for it
 
     def _has_read(self, reading: asyncio.Task[None]) -> None:
         if self._reading is reading:

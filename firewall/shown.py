@@ -45,7 +45,7 @@ class Shown:
 
     async def views(self, snapshot: Snapshot) -> Views:
         """Of a catalog that was published to the workers."""
-        views = [r for r in snapshot.relations if _definition(r) and r.schema not in SYSTEM_SCHEMAS]
+        views = await asyncio.to_thread(_defined, snapshot)
         known = {v.qualified: self._known[v.qualified] for v in views if v.qualified in self._known}
         # a view in a view may show something else now
         if any(known[v.qualified][0] != _definition(v) for v in views if v.qualified in known):
@@ -77,6 +77,10 @@ class Shown:
             if effect.object != view.qualified or view.kind not in _VIEWS
         )
         return {column.name: reads for column in view.columns}, not analysis.volatile
+
+
+def _defined(snapshot: Snapshot) -> list[Relation]:
+    return [r for r in snapshot.relations if _definition(r) and r.schema not in SYSTEM_SCHEMAS]
 
 
 def _definition(relation: Relation) -> str:

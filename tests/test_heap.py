@@ -48,3 +48,11 @@ def test_nothing_is_kept_of_what_failed():
         raise LookupError
     assert gc.isenabled()
     assert gc.get_freeze_count() == before
+
+
+def test_what_is_let_go_goes():
+    things = [Thing() for _ in range(3)]
+    gone = [weakref.ref(thing) for thing in things]
+    heap.let_go(things)
+    assert not things
+    assert all(thing() is None for thing in gone)
