@@ -131,7 +131,8 @@ class Relations:
                 ),
                 # what a session puts into its own tables is not what others have been joined by
                 stored=relation.schema != TEMPORARY,
-                typed=True,
+                # what is generated holds another column's values, cut or put together
+                typed=not _generated_from(column, own),
             )
             for column in relation.columns
         )

@@ -217,6 +217,23 @@ def test_a_generated_column_is_what_it_is_computed_from():
     assert found == ["read public.people (email, loud)"]
 
 
+def test_what_is_shown_as_it_is_stored():
+    table = relation("cards", "id=nextval('orders_id_seq'::regclass) number bin=substr(number,1,6)")
+    cut = view("cut", "number", "SELECT substr(number, 1, 6) AS number FROM public.cards")
+    same = view("same", "n", "SELECT number AS n FROM public.cards")
+    snapshot = with_(relations=(table, cut, same))
+    for query, whole in {
+        "SELECT id, number, bin FROM cards": [True, True, False],
+        "SELECT c.* FROM (SELECT number AS x, upper(number) FROM cards) AS c": [True, False],
+        "SELECT number FROM cut": [False],
+        "SELECT n FROM same": [True],
+        "SELECT number FROM cards UNION ALL SELECT 'x'": [False],
+        "SELECT number::text, coalesce(number, 'x'), max(number) FROM cards GROUP BY 1, 2": [False] * 3,
+    }.items():
+        (statement,) = analyse(query, snapshot, Facts()).statements
+        assert [output.whole for output in statement.output] == whole, query
+
+
 def test_refreshing_runs_what_the_view_runs():
     noisy = view("kept", "x", "SELECT public.wipe_log() AS x", RelationKind.MATERIALIZED)
     found = effects("REFRESH MATERIALIZED VIEW kept", with_(relations=(noisy,)))
