@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import ssl
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib.metadata import version
@@ -19,7 +18,7 @@ from firewall.channels.slack import SlackChannel, SlackSettings
 from firewall.desk import Desk
 from firewall.errors import CatalogError, ConfigurationError, FirewallError, Place, Problem, StoreError
 from firewall.gate import Gate
-from firewall.keyfile import signing_key
+from firewall.keyfile import derived, mask_key, signing_key
 from firewall.policy.diff import diff
 from firewall.proxy.upstream import tls_context
 from firewall.store import Store
@@ -54,6 +53,7 @@ class App:
         self.settings = settings
         self.store = store
         self.key = key
+        self._mask_key = b""
         self.gates: dict[str, Gate] = {}
         self.desk = Desk(store, self.person)
         self._analysts = Analysts(settings.analysis_workers)
@@ -110,6 +110,7 @@ class App:
 
     async def _start(self) -> None:
         self._stack.callback(self._analysts.close)
+        self._mask_key = mask_key(self.settings, self.key.seed)
         guarded = {name: await self._guard(name, db) for name, db in self.settings.databases.items()}
         await self._adopt()
         self._background(self.desk.watch())
@@ -221,7 +222,7 @@ class App:
         await self._analysts.warm(await gate.refresh())
         self.gates[name] = gate
         await self.store.append([self._in_force(name, rules)])
-        return proxy.Guarded(name, database, secret, gate, self._derived("mask"))
+        return proxy.Guarded(name, database, secret, gate, self._mask_key)
 
     async def _adopt(self) -> None:
         """Holds of this firewall's earlier life have lost their sessions: nothing can run for them. What its
@@ -313,7 +314,7 @@ class App:
 
     def _derived(self, purpose: str) -> bytes:
         """A secret that outlives restarts, from the one that the operator keeps already."""
-        return hmac.digest(self.key.seed, f"query-firewall/{purpose}".encode(), "sha256")
+        return derived(self.key.seed, purpose)
 
     def _background(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)

@@ -91,6 +91,7 @@ class Settings(_Model):
     """The settings file. `origin` names this log; `key` is its Ed25519 signing key, made on first use.
 
     max_connections_per_agent: as many as there are in all, if None. idle_timeout: seconds; 0 is for ever.
+    mask_key: a file with the secret of hashed values; without it each firewall hashes by its own `key`.
     standing_releases: what a rule allows is released once, durably, for a minute of runs in its session.
     """
 
@@ -99,6 +100,7 @@ class Settings(_Model):
     slack: Slack | None = None
     store: str = "sqlite:///firewall.db"
     key: Path = Path("firewall.key")
+    mask_key: Path | None = None
     origin: str = "query-firewall"
     databases: dict[str, Database] = Field(min_length=1)
     catalog_refresh: Annotated[int, Field(ge=5)] = 300
@@ -220,6 +222,13 @@ def _absolute(settings: Settings, base: Path, source: Source) -> Settings:
             client_ca=base / tls.client_ca if tls.client_ca else None,
         )
     listen = settings.listen.model_copy(update={"tls": tls})
+    mask_key = base / settings.mask_key if settings.mask_key else None
     return settings.model_copy(
-        update={"databases": databases, "store": store, "key": base / settings.key, "listen": listen}
+        update={
+            "databases": databases,
+            "store": store,
+            "key": base / settings.key,
+            "mask_key": mask_key,
+            "listen": listen,
+        }
     )
