@@ -27,6 +27,7 @@ MODULES = (
         for name in (
             "backend",
             "batch",
+            "guard",
             "bounds",
             "intake",
             "lane",

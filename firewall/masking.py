@@ -38,6 +38,7 @@ UNSEEN: Final = frozenset(
 # these change nothing
 _READS: Final = frozenset({Kind.READ, Kind.TRANSACTION, Kind.SESSION})
 _WHOLE_ROW: Final = 0
+CURSOR: Final = "declare_cursor_stmt"
 
 Masks = tuple["Mask | None", ...]
 
@@ -115,18 +116,18 @@ def masking(gate: Gate, judgement: Judgement, owed: Obligations, key: bytes) -> 
             if _stored(relation, judgement.role) and not _copied(relation.qualified, column, marks)
         ),
         key,
-        lingers=any(effect.kind not in _READS for effect in judgement.effects),
+        # a cursor WITH HOLD runs when its transaction is committed
+        lingers=any(effect.kind not in _READS for effect in judgement.effects)
+        or any(statement.node == CURSOR for statement in judgement.analysis.statements),
     )
 
 
 def told(judgement: Judgement, masking: session.Masking) -> list[str]:
     """Which output columns are masked and how, in words for the log."""
-    (statement,) = judgement.analysis.statements
-    outputs = statement.output or ()
+    outputs = judgement.analysis.statements[0].output or ()
+    names = [output.name for output in outputs] or [f"column {n}" for n in range(1, len(masking.columns) + 1)]
     return [
-        f"{output.name} ({mask.form})"
-        for output, mask in zip(outputs, masking.columns, strict=False)
-        if mask is not None
+        f"{name} ({mask.form})" for name, mask in zip(names, masking.columns, strict=True) if mask is not None
     ]
 
 

@@ -60,6 +60,7 @@ class Clearance:
         self._bounds: dict[int, Bounds] = {}
         # something was released under obligations: a cursor may return its rows any time later
         self._bounded = False
+        self._cursors = obliged.Cursors()
         # tickets for which rows of budgets are set aside
         self._counted: set[int] = set()
         self.standing = Standing(behind)
@@ -112,7 +113,7 @@ class Clearance:
         # what others have released since it was judged may have labelled what it reads
         judgement = await self._guarded.gate.now(judgement, moment())
         statement = self.statement(ticket)
-        obstacle = obliged.obstacle(self._guarded, judgement, bounded=self._bounded)
+        obstacle = obliged.obstacle(self._guarded, judgement, self._cursors, bounded=self._bounded)
         taken: Taken | None = None
         if obstacle is None and _free(judgement.verdict):
             judgement, taken = await self._take(ticket, judgement, moment())
@@ -175,12 +176,15 @@ class Clearance:
 
     def _bind(self, ticket: int, judgement: Judgement, owed: Obligations, taken: Taken | None) -> None:
         """What ends a transaction returns nothing, and cannot be undone."""
-        if not judgement.verdict.enforced or (not owed and taken is None):
-            return
-        if all(effect.kind is Kind.TRANSACTION for effect in judgement.effects):
-            return
-        self._bounded = True
-        self._bounds[ticket] = obliged.bounds(self._guarded, judgement, owed, taken)
+        bounds = obliged.fetched(judgement, self._cursors)
+        if judgement.verdict.enforced and (owed or taken is not None):
+            if all(effect.kind is Kind.TRANSACTION for effect in judgement.effects):
+                return
+            bounds = obliged.bounds(self._guarded, judgement, owed, taken)
+        obliged.declared(judgement, bounds, self._cursors)
+        if bounds is not None:
+            self._bounded = True
+            self._bounds[ticket] = bounds
 
     def at_once(self, ticket: int, judgement: Judgement, acts: Sequence[Act]) -> Leave | None:
         """Leave without waiting: the standing release that covers it. If there is none, `ask`."""
@@ -277,7 +281,9 @@ class Clearance:
         fresh = await gate.now(judgement, moment)
         forbidden = fresh.verdict.action is Action.DENY
         if now == hold.digest and fresh.effects == judgement.effects and not forbidden:
-            if (refusal := obliged.obstacle(self._guarded, fresh, bounded=self._bounded)) is not None:
+            if (
+                refusal := obliged.obstacle(self._guarded, fresh, self._cursors, bounded=self._bounded)
+            ) is not None:
                 await self._desk.withdraw(hold.id, refusal.message)
                 await self._log.append([self.refusal_record(refusal, self.statement(ticket), hold.id)])
                 return refusal

@@ -2,44 +2,95 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from firewall import masking
 from firewall.errors import CatalogError
+from firewall.masking import CURSOR
 from firewall.places import FETCH
-from firewall.policy import Action
+from firewall.policy import Action, obligations
 from firewall.proxy import telling, text
 
 if TYPE_CHECKING:
     from firewall.budgets import Taken
+    from firewall.catalog.snapshot import Function
     from firewall.gate import Judgement
-    from firewall.policy import Obligations
+    from firewall.policy import Obligations, Verdict
     from firewall.proxy.guarded import Guarded
     from firewall.session import Bounds, Masking, Refusal
 
-CURSOR = "declare_cursor_stmt"
+_FETCH = re.compile(r"\bfetch\b", re.IGNORECASE)
+# Cursors that one session may declare once masks are owed; beyond them none is told from another.
+MAX_CURSORS = 1_000
 
 
-def obstacle(guarded: Guarded, judgement: Judgement, *, bounded: bool) -> Refusal | None:
+class Cursors:
+    """The cursors that a session was let declare, by name, and how their rows reach the client."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Masking | None] = {}
+        # one name was used for two: which of them is open, only Postgres knows
+        self._doubtful: set[str] = set()
+
+    def knows(self, name: str) -> bool:
+        """What is fetched from it is known."""
+        return name in self._known and name not in self._doubtful
+
+    def declared(self, name: str, masking: Masking | None) -> None:
+        """A declaration of this name is about to be sent."""
+        before = self._known.get(name)
+        if name in self._known and _shown(before) != _shown(masking):
+            self._doubtful.add(name)
+        elif len(self._known) >= MAX_CURSORS:
+            self._doubtful.update(self._known)
+        self._known[name] = masking
+
+    def masking(self, name: str) -> Masking | None:
+        """Of what is fetched from it; None where all of it may be seen."""
+        return self._known[name]
+
+
+def _shown(masking: Masking | None) -> tuple[object, ...]:
+    return () if masking is None else (masking.columns, masking.places, masking.stored)
+
+
+def obstacle(guarded: Guarded, judgement: Judgement, cursors: Cursors, *, bounded: bool) -> Refusal | None:
     """Why its obligations could not be seen to, or, if `bounded`, those of what ran before in its session."""
     verdict, statements = judgement.verdict, judgement.analysis.statements
     owed = verdict.obligations
     if not verdict.enforced or verdict.action is Action.DENY:
         return None
     if bounded and any(statement.node == FETCH for statement in statements):
-        return telling.no_cursor()
+        if len(statements) > 1:
+            return telling.not_by_one()
+        if owed or verdict.budgets or not cursors.knows(statements[0].cursor):
+            return telling.no_cursor()
     if not owed and not verdict.budgets:
         return None
     if owed.max_affected_rows is not None or owed.read_only:
         return telling.not_enforceable(judgement)
     if len(statements) > 1:
         return telling.not_by_one()
-    if any(statement.node in (CURSOR, FETCH) for statement in statements):
+    if statements and statements[0].node in {CURSOR, FETCH} and not _only_masks(verdict):
+        return telling.no_cursor()
+    if owed.masks and statements[0].node == CURSOR and any(map(_fetches, guarded.gate.snapshot.functions)):
+        # it could be called with the cursor's name, and nothing would tell whose values it returns
         return telling.no_cursor()
     if cannot_mask(guarded, judgement):
         return telling.not_maskable(judgement)
     return None
+
+
+def _fetches(function: Function) -> bool:
+    return _FETCH.search(function.body) is not None
+
+
+def _only_masks(verdict: Verdict) -> bool:
+    """Rows of a cursor are not counted, nor is the time that they take."""
+    owed = verdict.obligations
+    return owed.max_rows is None and owed.statement_timeout is None and not verdict.budgets
 
 
 def cannot_mask(guarded: Guarded, judgement: Judgement) -> bool:
@@ -48,6 +99,24 @@ def cannot_mask(guarded: Guarded, judgement: Judgement) -> bool:
     if not verdict.enforced or not verdict.obligations.masks:
         return False
     return _masking(guarded, judgement, verdict.obligations) is None
+
+
+def fetched(judgement: Judgement, cursors: Cursors) -> Bounds | None:
+    """What the session has to see to when it fetches from a cursor."""
+    statement = next((s for s in judgement.analysis.statements if s.node == FETCH), None)
+    if statement is None or not cursors.knows(statement.cursor):
+        return None
+    masking = cursors.masking(statement.cursor)
+    if masking is None:
+        return None
+    return replace(telling.bounds(judgement, obligations.NONE, None), masking=masking)
+
+
+def declared(judgement: Judgement, given: Bounds | None, cursors: Cursors) -> None:
+    """What is released may be a cursor's declaration."""
+    for statement in judgement.analysis.statements:
+        if statement.node == CURSOR:
+            cursors.declared(statement.cursor, given.masking if given is not None else None)
 
 
 def bounds(guarded: Guarded, judgement: Judgement, owed: Obligations, taken: Taken | None) -> Bounds:

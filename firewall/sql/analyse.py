@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from firewall.sql.walk import Handler
 
 
+_CURSORS = frozenset({"DeclareCursorStmt", "FetchStmt"})
 _MAKING = frozenset({Kind.CREATE, Kind.ALTER, Kind.CODE})
 
 
@@ -123,6 +124,7 @@ def _statements(
                 fingerprint=grammar.fingerprint(one.sql),
                 copies=copies.of(walk, one, effects, narrowed.traced, after),
                 followed=followed,
+                cursor=one.tree.get("portalname", "") if one.kind in _CURSORS else "",
             )
         )
         missing |= dict.fromkeys(name for name in walk.missing if _bare(name) not in made)

@@ -138,6 +138,7 @@ class Statement:
     fingerprint: libpg_query's, 16 hex digits; the same for texts that differ in literals only.
     copies: what it writes that was read somewhere, worst case.
     followed: what it does to names is in `Analysis.after`.
+    cursor: the name that it declares, or fetches from.
     """
 
     sql: str
@@ -148,6 +149,7 @@ class Statement:
     fingerprint: str = ""
     copies: tuple[Copy, ...] = ()
     followed: bool = False
+    cursor: str = ""
 
 
 @dataclass(frozen=True, slots=True)

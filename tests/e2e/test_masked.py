@@ -142,6 +142,34 @@ async def test_portals_and_returning(connection: asyncpg.Connection, first: dict
     assert await connection.fetchval("SELECT id FROM customers WHERE email = $1", first["email"]) == 1
 
 
+async def test_cursors_and_prepared_statements_of_sql(connection: asyncpg.Connection, masked: House) -> None:
+    whole = await connection.fetch("SELECT email, id FROM customers ORDER BY id LIMIT 6")
+    await connection.execute("PREPARE p AS SELECT email, id FROM customers ORDER BY id LIMIT 6")
+    assert await connection.fetch("EXECUTE p") == whole
+    async with connection.transaction():
+        await connection.execute("DECLARE c CURSOR FOR SELECT email, id FROM customers ORDER BY id")
+        await connection.execute("DECLARE plain CURSOR FOR SELECT id FROM products ORDER BY id")
+        assert await connection.fetch("FETCH 4 FROM c") + await connection.fetch("FETCH 2 FROM c") == whole
+        assert await connection.fetchval("FETCH 1 FROM plain") == 1
+        with pytest.raises(asyncpg.PostgresError) as caught:
+            async with connection.transaction():  # a savepoint
+                await connection.fetch("FETCH 1 FROM other")
+        assert caught.value.sqlstate == "0A000"
+        await connection.execute("CLOSE c")
+        # a name for two: which of them it is only Postgres knows
+        await connection.execute("DECLARE c CURSOR FOR SELECT id, id FROM customers ORDER BY id")
+        with pytest.raises(asyncpg.PostgresError) as caught:
+            async with connection.transaction():
+                await connection.fetch("FETCH 1 FROM c")
+        assert caught.value.sqlstate == "0A000"
+    async with (
+        await psycopg.AsyncConnection.connect(masked.dsn()) as opened,
+        opened.cursor("named") as cursor,
+    ):
+        await cursor.execute("SELECT email, id FROM customers ORDER BY id LIMIT 6")
+        assert [row[0] async for row in cursor] == [row["email"] for row in whole]
+
+
 @pytest.mark.parametrize(
     "text",
     [
