@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from firewall.session import Bounds, Masking, Refusal
 
 _FETCH = re.compile(r"\bfetch\b", re.IGNORECASE)
-# Cursors that one session may declare once masks are owed; beyond them none is told from another.
-MAX_CURSORS = 1_000
+# Names of cursors of one session; once there are more, none is told from another.
+MAX_CURSORS = 10_000
 
 
 class Cursors:
@@ -33,19 +33,22 @@ class Cursors:
         self._known: dict[str, Masking | None] = {}
         # one name was used for two: which of them is open, only Postgres knows
         self._doubtful: set[str] = set()
+        # a name that is forgotten could be declared anew, while the one before is still open
+        self._full = False
 
     def knows(self, name: str) -> bool:
         """What is fetched from it is known."""
-        return name in self._known and name not in self._doubtful
+        return not self._full and name in self._known and name not in self._doubtful
 
     def declared(self, name: str, masking: Masking | None) -> None:
         """A declaration of this name is about to be sent."""
-        before = self._known.get(name)
-        if name in self._known and _shown(before) != _shown(masking):
-            self._doubtful.add(name)
+        if name in self._known:
+            if _shown(self._known[name]) != _shown(masking):
+                self._doubtful.add(name)
         elif len(self._known) >= MAX_CURSORS:
-            self._doubtful.update(self._known)
-        self._known[name] = masking
+            self._full = True
+        else:
+            self._known[name] = masking
 
     def masking(self, name: str) -> Masking | None:
         """Of what is fetched from it; None where all of it may be seen."""

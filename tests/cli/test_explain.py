@@ -279,6 +279,20 @@ def test_every_rule_says_why_it_speaks_or_not(shop: Prompt) -> None:
     assert "does not match" not in brief
 
 
+def test_masks_are_shown_column_by_column(shop: Prompt) -> None:
+    offline = ("--catalog", "shop.json", "--policy", str(ROOT / "policies/analyst.yaml"))
+    said = prompt_document(shop, "SELECT id, email FROM customers", *offline)
+    assert said["masked"] == [None, "hash"]
+    assert (
+        "email from public.customers.email  masked (hash)"
+        in shop("explain", "SELECT id, email FROM customers", *offline).out
+    )
+    # it is held, and who approves it should know
+    export = "COPY (SELECT email FROM customers) TO STDOUT"
+    assert prompt_document(shop, export, *offline)["masked"] is None
+    assert "it would be refused" in shop("explain", export, *offline).out
+
+
 def prompt_document(shop: Prompt, *arguments: str) -> dict[str, Any]:
     document = shop("policy", "explain", *arguments, "--json").document
     assert isinstance(document, dict)

@@ -446,3 +446,22 @@ def test_a_function_that_reads_a_view_keeps_the_worst_case():
 def test_prepared_text_is_taken_in_its_own_words():
     assert inner("PREPARE a AS SELECT 'as' AS x", "AS") == "SELECT 'as' AS x"
     assert inner('PREPARE "as" (int /* as */) AS -- as\n SELECT 1', "AS") == "-- as\n SELECT 1"
+
+
+@pytest.mark.parametrize(
+    ("sql", "names", "cursor"),
+    [
+        ("DECLARE c CURSOR WITH HOLD FOR SELECT email AS e, id FROM customers", ["e", "id"], "c"),
+        ("COPY (SELECT id, email FROM customers) TO STDOUT (FORMAT csv)", ["id", "email"], ""),
+        ("EXECUTE p", ["email"], ""),
+        ("FETCH 3 FROM c", None, "c"),
+        ('MOVE ALL IN "C"', None, "C"),
+        ("EXPLAIN ANALYZE SELECT email FROM customers", None, ""),
+        ("CREATE TABLE copied AS SELECT email FROM customers", None, ""),
+    ],
+)
+def test_what_stands_around_a_query_returns_its_columns(sql, names, cursor):
+    facts = Facts(database="shop", prepared=(("p", "SELECT email FROM customers"),))
+    (found,) = analyse(sql, SHOP, facts).statements
+    assert (found.output and [output.name for output in found.output]) == names
+    assert found.cursor == cursor
