@@ -14,12 +14,12 @@ import structlog
 from firewall import audit, clock, config, credentials, ids, policy, proxy, web, wire
 from firewall.approval import Person, State
 from firewall.catalog.introspect import reread
-from firewall.channels.slack import SlackChannel, SlackSettings
 from firewall.desk import Desk
-from firewall.errors import CatalogError, ConfigurationError, FirewallError, Place, Problem, StoreError
+from firewall.errors import CatalogError, ConfigurationError, Place, Problem, StoreError
 from firewall.gate import Gate
 from firewall.keyfile import derived, mask_key, signing_key
 from firewall.policy.diff import diff
+from firewall.posts import open_channels
 from firewall.proxy.upstream import tls_context
 from firewall.store import Store
 from firewall.web.server import Server
@@ -102,12 +102,6 @@ class App:
         known = gate.policy.person(name) if gate else None
         return Person(known.name, known.groups) if known else None
 
-    def by_slack(self, team: str, user: str) -> str | None:
-        """The name of whoever has this Slack account, in any policy."""
-        found = {name for gate in self.gates.values() if (name := gate.policy.by_slack(team, user))}
-        # two policies that disagree about an account identify nobody
-        return found.pop() if len(found) == 1 else None
-
     async def _start(self) -> None:
         self._stack.callback(self._analysts.close)
         self._mask_key = mask_key(self.settings, self.key.seed)
@@ -120,7 +114,9 @@ class App:
         self._console = Server(web.create_app(self._house()), self.settings.web.host, self.settings.web.port)
         await self._console.start()
         self._stack.push_async_callback(self._console.close)
-        await self._open_slack()
+        for channel in open_channels(self.settings, self.desk, self.store.cards, self.gates):
+            await channel.start()
+            self._stack.push_async_callback(channel.close)
         tls, binding = server_tls(self.settings.listen.tls)
         self._listener = proxy.Listener(
             proxy.Entrance(
@@ -253,30 +249,6 @@ class App:
                 except StoreError as error:
                     # nothing passes meanwhile
                     log.warning("labels not refreshed", database=name, error=error.message)
-
-    async def _open_slack(self) -> None:
-        if self.settings.slack is None:
-            return
-        tokens = config.SlackTokens()
-        if tokens.bot_token is None or tokens.app_token is None:
-            missing = "SLACK_BOT_TOKEN" if tokens.bot_token is None else "SLACK_APP_TOKEN"
-            raise FirewallError(
-                f"the settings name a Slack channel, and the environment has no `{missing}`",
-                hint="README.md, `Connect Slack`, says where to find both tokens",
-            )
-        channel = SlackChannel(
-            SlackSettings(
-                bot_token=tokens.bot_token.get_secret_value(),
-                app_token=tokens.app_token.get_secret_value(),
-                channel=self.settings.slack.channel,
-                api_url=tokens.api_url,
-            ),
-            self.desk,
-            self.by_slack,
-            self.store.cards,
-        )
-        await channel.start()
-        self._stack.push_async_callback(channel.close)
 
     def _house(self) -> web.House:
         return web.House(

@@ -66,10 +66,21 @@ class Web(_Model):
     url: str = ""
 
 
+class SlackHttp(_Model):
+    """Where Slack's requests are taken, if not through a socket; at the path /slack/events, behind TLS."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8433
+
+
 class Slack(_Model):
-    """The channel where holds are posted. Tokens come from SLACK_BOT_TOKEN and SLACK_APP_TOKEN."""
+    """The channel where holds are posted, unless policy names others.
+
+    The bot token comes from SLACK_BOT_TOKEN; and SLACK_APP_TOKEN, or SLACK_SIGNING_SECRET with `http`.
+    """
 
     channel: str
+    http: SlackHttp | None = None
 
 
 class Database(_Model):
@@ -113,12 +124,15 @@ class Settings(_Model):
 
 
 class SlackTokens(BaseSettings):
-    """Slack's two tokens, from the environment: SLACK_BOT_TOKEN (xoxb-…) and SLACK_APP_TOKEN (xapp-…)."""
+    """Slack's secrets, from the environment: SLACK_BOT_TOKEN (xoxb-…), SLACK_APP_TOKEN (xapp-…) for a socket,
+    SLACK_SIGNING_SECRET for HTTP.
+    """
 
     model_config = SettingsConfigDict(env_prefix="SLACK_", extra="ignore")
 
     bot_token: SecretStr | None = None
     app_token: SecretStr | None = None
+    signing_secret: SecretStr | None = None
     # where Slack's Web API is; another value than Slack's own serves tests and gateways
     api_url: str = "https://slack.com/api/"
 

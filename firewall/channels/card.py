@@ -27,6 +27,8 @@ Json: TypeAlias = dict[str, Any]
 APPROVE = "firewall_approve"
 DENY = "firewall_deny"
 REVIEW = "firewall_review"
+APPROVE_ALL = "firewall_approve_all"
+DENY_ALL = "firewall_deny_all"
 
 # docs.slack.dev, reference/block-kit/blocks/header-block
 MAX_HEADER = 150
@@ -44,8 +46,16 @@ MAX_LABELS_COST = 300
 MAX_NAME_COST = 120
 MAX_WHY_COST = 200
 MAX_VOTES = 2
+MAX_USERS = 10
 
 _RISKS = {"low": "🟩 LOW", "medium": "🟨 MEDIUM", "high": "🟧 HIGH", "critical": "🟥 CRITICAL"}
+_BUTTONS = {
+    "approve": ("Approve", APPROVE, "primary"),
+    "review": ("Review", REVIEW, "primary"),
+    "deny": ("Deny", DENY, "danger"),
+    "approve_all": ("Approve all {}", APPROVE_ALL, "primary"),
+    "deny_all": ("Deny all {}", DENY_ALL, "danger"),
+}
 _STATES = {
     State.APPROVED: "✅ Approved",
     State.CONSUMED: "✅ Approved",
@@ -70,21 +80,18 @@ def card(hold: Hold, *, now: datetime) -> Card:
     whole = dossier.parts(hold)
     bodies, missing = _bodies(hold)
     blocks: list[Json] = [
-        {
-            "type": "header",
-            "block_id": block_id(hold.id),
-            "text": {"type": "plain_text", "text": _header(hold)[:MAX_HEADER], "emoji": False},
-        },
-        rich(_who(hold), *_decision(hold)),
+        header_block(hold, dossier.verb(hold)),
+        rich(who(hold), *decision(hold)),
         rich(*bodies),
-        rich(_footer(hold)),
+        rich(_footer(hold, now)),
     ]
-    if hold.state is State.PENDING and now < hold.expires_at:
-        blocks.append(_buttons(hold, review=missing > 0))
-    text = escaped(
-        f"{_header(hold)} · agent {visible.line(hold.agent, MAX_NAME_COST)} · hold {hold.id} "
-        f"{dossier.standing(hold)}"
-    )
+    if is_open(hold, now):
+        value = button_value(hold)
+        first = button("review" if missing else "approve", value)
+        blocks.append(actions(f"decide {hold.id}", first, button("deny", value)))
+    agent = visible.line(hold.agent, MAX_NAME_COST)
+    title = _header(hold, dossier.verb(hold))
+    text = escaped(f"{title} · agent {agent} · hold {hold.id} {dossier.standing(hold)}")
     files = {f"{hold.id}.txt": dossier.text(hold)} if missing and whole else {}
     return Card(text, blocks, files)
 
@@ -92,6 +99,11 @@ def card(hold: Hold, *, now: datetime) -> Card:
 def needs_review(hold: Hold) -> bool:
     """The card shows less than everything, so nobody may approve from it with one click."""
     return _bodies(hold)[1] > 0
+
+
+def is_open(hold: Hold, now: datetime) -> bool:
+    """Whether there is anything to decide."""
+    return hold.state is State.PENDING and now < hold.expires_at
 
 
 def block_id(hold_id: str) -> str:
@@ -104,6 +116,11 @@ def outcome_id(hold_id: str) -> str:
     return f"outcome {hold_id}"
 
 
+def nudge_id(hold_id: str, number: int) -> str:
+    """Of the reply that reminds for the so many-th time; 0 is the escalation."""
+    return f"reminder {number} {hold_id}"
+
+
 def button_value(hold: Hold) -> str:
     """What a click names: the hold, and the digest of what its card shows."""
     return f"{hold.id} {hold.digest}"
@@ -114,6 +131,19 @@ def outcome(hold: Hold) -> tuple[str, list[Json]]:
     said = code(visible.cut(visible.line(hold.outcome), 1000, 3000) or "nothing")
     reply = rich(section(bold("Outcome: "), said))
     return f"hold {hold.id} has an outcome", [{**reply, "block_id": outcome_id(hold.id)}]
+
+
+def nudge(hold: Hold, number: int, users: Sequence[str]) -> tuple[str, list[Json]]:
+    """The reply in the thread that asks these Slack users once more: text and blocks. 0 is the escalation."""
+    words = [bold("Still waiting. " if number else "Escalated. ")]
+    if not number and hold.escalate_groups:
+        groups = code(_fitted(", ".join(hold.escalate_groups), MAX_NAME_COST))
+        words += [plain("From now on "), groups, plain(" may decide, too. ")]
+    words += [plain("Expires "), moment(hold.expires_at), plain(". ")]
+    # the only ids of people on any card, and they come from policy
+    words += [part for user in users[:MAX_USERS] for part in ({"type": "user", "user_id": user}, plain(" "))]
+    said = "was escalated" if not number else "still waits for a decision"
+    return f"hold {hold.id} {said}", [{**rich(section(*words)), "block_id": nudge_id(hold.id, number)}]
 
 
 def notice(words: str) -> list[Json]:
@@ -155,13 +185,23 @@ def code(shown: str) -> Json:
     return {"type": "text", "text": shown, "style": {"code": True}}
 
 
-def _header(hold: Hold) -> str:
-    state = _STATES.get(hold.state) or f"{_RISKS.get(hold.risk, '⬜ UNRATED')} risk"
+def header_block(hold: Hold, what: str, state: str = "") -> Json:
+    """The first block of a card, by which it is found again; `state` in place of the hold's own."""
+    text = {"type": "plain_text", "text": _header(hold, what, state)[:MAX_HEADER], "emoji": False}
+    return {"type": "header", "block_id": block_id(hold.id), "text": text}
+
+
+def _header(hold: Hold, what: str, state: str = "") -> str:
+    state = state or _STATES.get(hold.state) or risk(hold)
     where = visible.cut(visible.line(hold.environment or hold.database), 60, MAX_NAME_COST)
-    return f"{state}: {dossier.verb(hold)} in {where}"
+    return f"{state}: {what} in {where}"
 
 
-def _who(hold: Hold) -> Json:
+def risk(hold: Hold) -> str:
+    return f"{_RISKS.get(hold.risk, '⬜ UNRATED')} risk"
+
+
+def who(hold: Hold) -> Json:
     place = [_name(hold.database)]
     if hold.environment:
         place += [plain(" ("), _name(hold.environment), plain(")")]
@@ -177,9 +217,9 @@ def _who(hold: Hold) -> Json:
     )
 
 
-def _decision(hold: Hold) -> list[Json]:
+def decision(hold: Hold) -> list[Json]:
     """Who said what so far; for a hold that ended without votes, how it ended."""
-    said = [_vote(vote) for vote in hold.votes[-MAX_VOTES:]]
+    said = [section(*vote(one)) for one in hold.votes[-MAX_VOTES:]]
     if len(hold.votes) > MAX_VOTES:
         said.insert(0, section(plain(f"and {len(hold.votes) - MAX_VOTES} votes before")))
     if hold.state is not State.PENDING:
@@ -187,30 +227,15 @@ def _decision(hold: Hold) -> list[Json]:
     return said
 
 
-def _vote(vote: Vote) -> Json:
-    words = [bold("Approved" if vote.approve else "Denied"), plain(" by "), _name(vote.person), plain(" ")]
-    words.append(_moment(vote.at))
-    if vote.reason:
-        words += [plain(": "), code(_fitted(vote.reason, MAX_WHY_COST))]
-    return section(*words)
+def vote(one: Vote, cost: int = MAX_WHY_COST) -> list[Json]:
+    name = code(_fitted(one.person, min(cost, MAX_NAME_COST)) or "none")
+    words = [bold("Approved" if one.approve else "Denied"), plain(" by "), name, plain(" "), moment(one.at)]
+    return [*words, plain(": "), code(_fitted(one.reason, cost))] if one.reason else words
 
 
 def _bodies(hold: Hold) -> tuple[list[Json], int]:
     """The parts as far as they fit, and how many characters are missing from the card."""
-    found: list[Json] = []
-    missing = 0
-    for title, values in (("Stopped because", hold.reasons), ("It would", hold.effects)):
-        shown, left = _items(values)
-        missing += left
-        if shown:
-            found += [section(bold(title)), bullets(shown)]
-            found += [_missing(left)] if left else []
-    if labels := visible.line(", ".join(hold.labels)):
-        shown_labels = visible.cut(labels, len(labels), MAX_LABELS_COST)
-        left = len(labels) - len(shown_labels)
-        missing += left
-        found.append(section(bold("Sensitive data "), code(shown_labels)))
-        found += [_missing(left)] if left else []
+    found, missing = common(hold)
     sql = visible.visible(hold.sql)
     height = hold.sql.count("\n") + 1
     size = f" ({len(hold.sql):,} characters, {height:,} {'line' if height == 1 else 'lines'})"
@@ -227,6 +252,25 @@ def _bodies(hold: Hold) -> tuple[list[Json], int]:
     cost = min(MAX_SQL_COST, MAX_BODIES_COST - len(json.dumps([*found, *below])))
     missing += _fence(found, sql or "(empty)", MAX_SQL, cost, MAX_SQL_LINES)
     return [*found, *below], missing
+
+
+def common(hold: Hold) -> tuple[list[Json], int]:
+    """Why it was stopped, what it would do and to what data; and how many characters of that are missing."""
+    found: list[Json] = []
+    missing = 0
+    for title, values in (("Stopped because", hold.reasons), ("It would", hold.effects)):
+        shown, left = _items(values)
+        missing += left
+        if shown:
+            found += [section(bold(title)), bullets(shown)]
+            found += [_missing(left)] if left else []
+    if labels := visible.line(", ".join(hold.labels)):
+        shown_labels = visible.cut(labels, len(labels), MAX_LABELS_COST)
+        left = len(labels) - len(shown_labels)
+        missing += left
+        found.append(section(bold("Sensitive data "), code(shown_labels)))
+        found += [_missing(left)] if left else []
+    return found, missing
 
 
 def _items(values: Sequence[str]) -> tuple[list[Json], int]:
@@ -257,33 +301,32 @@ def _missing(left: int) -> Json:
     )
 
 
-def _footer(hold: Hold) -> Json:
+def _footer(hold: Hold, now: datetime) -> Json:
     words = [plain("Hold "), code(hold.id), plain(" · digest "), code(hold.digest[: dossier.SHORT_DIGEST])]
     words += [plain(" · rule "), _name(hold.rule)]
     if hold.state is State.PENDING:
-        groups = code(_fitted(", ".join(hold.groups) or "nobody", MAX_NAME_COST))
-        given = sum(vote.approve for vote in hold.votes)
-        words += [plain(f" · {given} of {hold.quorum} approvals by "), groups, plain(" · expires ")]
-        words.append(_moment(hold.expires_at))
+        given = sum(one.approve for one in hold.votes)
+        words += [plain(f" · {given} of {hold.quorum} approvals by "), deciders(hold, now)]
+        words += [plain(" · expires "), moment(hold.expires_at)]
     return section(*words)
 
 
-def _buttons(hold: Hold, *, review: bool) -> Json:
-    value = button_value(hold)
-    first = ("Review", REVIEW) if review else ("Approve", APPROVE)
-    return {
-        "type": "actions",
-        "block_id": f"decide {hold.id}",
-        "elements": [_button(*first, "primary", value), _button("Deny", DENY, "danger", value)],
-    }
+def deciders(hold: Hold, now: datetime) -> Json:
+    return code(_fitted(", ".join(hold.deciders(now)) or "nobody", MAX_NAME_COST))
 
 
-def _button(label: str, action: str, style: str, value: str) -> Json:
-    text = {"type": "plain_text", "text": label, "emoji": False}
+def actions(name: str, *buttons: Json) -> Json:
+    return {"type": "actions", "block_id": name, "elements": list(buttons)}
+
+
+def button(which: str, value: str, number: int = 0) -> Json:
+    """One of the ways to decide; `number` is of how many holds."""
+    label, action, style = _BUTTONS[which]
+    text = {"type": "plain_text", "text": label.format(number), "emoji": False}
     return {"type": "button", "action_id": action, "text": text, "style": style, "value": value}
 
 
-def _moment(at: datetime) -> Json:
+def moment(at: datetime) -> Json:
     """A time in the reader's own zone (docs.slack.dev, rich text date element)."""
     fallback = f"{at:%Y-%m-%d %H:%M:%S} UTC"
     return {

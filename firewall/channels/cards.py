@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
     from firewall.approval import Hold
 
 
@@ -37,7 +40,9 @@ class Posted:
     ts: empty from just before the first attempt to post until Slack's answer is known: a card may or may
         not be there, and must be looked for before another is posted.
     shows: `face` of the hold as last shown.
-    filed, told: the full text and the outcome are in the thread.
+    filed, told, escalated: the full text, the outcome, the escalation are in the thread.
+    nudged: how many reminders were due when the last was written.
+    members: holds that came later and are on this card as well. lead: the hold on whose card this one is.
     """
 
     channel: str = ""
@@ -45,15 +50,20 @@ class Posted:
     shows: str = ""
     filed: bool = False
     told: bool = False
+    nudged: int = 0
+    escalated: bool = False
+    members: tuple[str, ...] = ()
+    lead: str = ""
 
     def dump(self) -> str:
         return json.dumps(asdict(self))
 
     @classmethod
     def load(cls, text: str) -> Posted:
-        return cls(**json.loads(text))
+        fields = json.loads(text)
+        return cls(**{**fields, "members": tuple(fields.get("members", ()))})
 
 
-def face(hold: Hold) -> str:
+def face(holds: Sequence[Hold], now: datetime) -> str:
     """Changes when, and only when, the card must look different."""
-    return f"{hold.state} {len(hold.votes)}"
+    return " ".join(f"{hold.state} {len(hold.votes)} {len(hold.deciders(now))}" for hold in holds)

@@ -33,20 +33,24 @@ MAX_REASON = 1000
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What a modal remembers (its private_metadata, which the user's client cannot set)."""
+    """What a modal remembers (its private_metadata, which the user's client cannot set).
+
+    more: further holds, with their digests, that are denied together with the first.
+    """
 
     hold: str
     digest: str
     channel: str
     page: int = 0
+    more: tuple[tuple[str, str], ...] = ()
 
     def dump(self) -> str:
-        return json.dumps([self.hold, self.digest, self.channel, self.page])
+        return json.dumps([self.hold, self.digest, self.channel, self.page, self.more])
 
     @classmethod
     def load(cls, text: str) -> Mark:
-        hold, digest, channel, page = json.loads(text)
-        return cls(hold, digest, channel, page)
+        hold, digest, channel, page, more = json.loads(text)
+        return cls(hold, digest, channel, page, tuple((one, of) for one, of in more))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +116,9 @@ def denial(hold: Hold, mark: Mark) -> Json:
         "min_length": 1,
         "max_length": MAX_REASON,
     }
+    more = f" and {len(mark.more)} more like it" if mark.more else ""
     blocks = [
-        *notice(f"Denying {hold.id}: {dossier.verb(hold)}. Your reason is recorded."),
+        *notice(f"Denying {hold.id}{more}: {dossier.verb(hold)}. Your reason is recorded."),
         {"type": "input", "block_id": REASON, "element": field, "label": _label("Reason")},
     ]
     return {**_modal(DENIED, f"Deny {hold.id}", blocks, mark), "submit": _label("Deny")}

@@ -1,4 +1,4 @@
-"""Slack as a channel: slack-bolt over Socket Mode, so that nothing of the firewall is exposed.
+"""Slack as a channel: slack-bolt over Socket Mode, so that nothing of the firewall is exposed; or over HTTP.
 
 The desk's listener only notes what is due. Everything that talks to Slack runs in tasks of its own, and no
 failure of Slack's ever reaches the desk.
@@ -8,24 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import re
+import secrets
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import aiohttp
+from aiohttp import web
+from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
 from slack_sdk.web.async_client import AsyncWebClient
 
 from firewall.channels.cards import MemoryCards
+from firewall.channels.slack_cards import SlackCards
 from firewall.channels.slack_clicks import Clicks
+from firewall.channels.slack_home import Home
 from firewall.channels.slack_log import sdk_logger
+from firewall.channels.slack_pen import Pen
 from firewall.channels.slack_poster import Poster
+from firewall.channels.slack_voice import Voice
 from firewall.errors import FirewallError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine, Sequence
+    from datetime import datetime
 
+    from firewall.approval import Hold
     from firewall.channels.cards import Cards
     from firewall.desk import Desk
 
@@ -34,6 +44,10 @@ API = "https://slack.com/api/"
 CALL_SECONDS = 30.0
 # a rate-limited call is repeated after Retry-After this often before it counts as failed
 RATE_LIMIT_RETRIES = 5
+# the longest that Slack sends is a dialog (250 KB), form-encoded
+MAX_REQUEST_BYTES = 2 * 1024 * 1024
+PATH: Final = "/slack/events"
+PREFIX: Final = "slack:"
 _CHANNEL = re.compile(r"[CG][A-Z0-9]{2,}")
 
 
@@ -43,11 +57,15 @@ class SlackSettings:
 
     channel: the id of the channel (C… or G…), not its name; the app must have been invited there.
     ping_seconds: how soon a dead socket is noticed and replaced. retry_seconds: the first back-off.
+    signing_secret: if there is one, Slack's requests are taken at host and port, and no socket is opened.
     """
 
     bot_token: str = field(repr=False)
     app_token: str = field(repr=False)
     channel: str
+    signing_secret: str = field(default="", repr=False)
+    host: str = "127.0.0.1"
+    port: int = 0
     api_url: str = API
     ping_seconds: float = 10.0
     retry_seconds: float = 1.0
@@ -58,7 +76,7 @@ class SlackSettings:
                 "the Slack bot token does not begin with `xoxb-`",
                 hint="take it from the app's page, OAuth & Permissions",
             )
-        if not self.app_token.startswith("xapp-"):
+        if not self.signing_secret and not self.app_token.startswith("xapp-"):
             raise FirewallError(
                 "the Slack app token does not begin with `xapp-`",
                 hint="make one on the app's page, Basic Information, with the scope connections:write",
@@ -71,11 +89,12 @@ class SlackSettings:
 
 
 class SlackChannel:
-    """Cards in one Slack channel, and the votes that people give on them.
+    """Cards in Slack channels, and the votes that people give on them.
 
-    people: the name in policy of a Slack team and user id, or None. It is asked at every click.
+    people: the name in policy of a Slack team and user id, or None; an empty team is the app's own. It is
+        asked at every click. members: the Slack ids of those in these groups who may decide this hold.
     cards: where it is kept which card belongs to which hold; without a durable one a restart looks every
-        pending hold's card up in the channel.
+        pending hold's card up in the channel. origin: whose holds are shown, if there are others' as well.
     """
 
     def __init__(
@@ -84,42 +103,69 @@ class SlackChannel:
         desk: Desk,
         people: Callable[[str, str], str | None],
         cards: Cards | None = None,
+        *,
+        members: Callable[[Hold, Sequence[str]], Sequence[str]] = lambda *_: (),
+        origin: str = "",
     ) -> None:
         self._settings = settings
         self._desk = desk
         self._people = people
         self._cards = cards or MemoryCards()
+        self._members = members
+        self._origin = origin
         self._tasks: list[asyncio.Task[None]] = []
-        self._session: aiohttp.ClientSession | None = None
-        self._socket: AsyncSocketModeHandler | None = None
-        self._unlisten: Callable[[], None] = lambda: None
+        self._stack = AsyncExitStack()
+        self.port = 0
 
     async def start(self) -> None:
         """Post what is pending and listen, now or as soon as Slack can be reached; returns at once."""
         settings = self._settings
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CALL_SECONDS))
+        session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CALL_SECONDS))
+        self._stack.push_async_callback(session.close)
         client = AsyncWebClient(
             token=settings.bot_token,
             base_url=settings.api_url,
-            session=self._session,
+            session=session,
             logger=sdk_logger(),
             # no handler for lost connections: the library would repeat a post that Slack has carried out
             retry_handlers=[AsyncRateLimitErrorRetryHandler(max_retry_count=RATE_LIMIT_RETRIES)],
         )
-        app = AsyncApp(client=client, logger=sdk_logger(), name="firewall")
-        Clicks(client, self._desk, self._people).register(app)
-        poster = Poster(
-            client, settings.channel, self._desk, self._cards, retry_seconds=settings.retry_seconds
+        # without a signing secret bolt would only warn; a request over HTTP then has none to be verified by
+        app = AsyncApp(
+            client=client,
+            logger=sdk_logger(),
+            name="firewall",
+            signing_secret=settings.signing_secret or secrets.token_hex(32),
         )
-        self._socket = AsyncSocketModeHandler(
+        voice = Voice(client, self._desk, self._people)
+        home = Home(client, voice, self._desk)
+        Clicks(client, voice).register(app)
+        home.register(app)
+        pen = SlackCards(Pen(client), self._desk, self._cards, settings.channel, self._users)
+        poster = Poster(pen, self._desk, self._channels, retry_seconds=settings.retry_seconds)
+        for want in (poster.want, home.want):
+            self._stack.callback(self._desk.listen(want))
+        self._run(poster.run())
+        self._run(home.run())
+        if settings.signing_secret:
+            self.port = await listen(app, settings.host, settings.port, self._stack)
+        else:
+            self._open_socket(app)
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._stack.aclose()
+
+    def _open_socket(self, app: AsyncApp) -> None:
+        settings = self._settings
+        socket = AsyncSocketModeHandler(
             app, settings.app_token, logger=sdk_logger(), ping_interval=settings.ping_seconds
         )
-        self._unlisten = self._desk.listen(poster.want)
-        self._tasks = [
-            asyncio.create_task(poster.run(), name="slack cards"),
-            asyncio.create_task(self._socket.connect_async(), name="slack socket"),  # type: ignore[no-untyped-call] # bolt leaves it bare
-            asyncio.create_task(self._refresh(self._socket), name="slack socket address"),
-        ]
+        self._stack.push_async_callback(socket.close_async)
+        self._run(socket.connect_async())  # type: ignore[no-untyped-call] # bolt leaves it bare
+        self._run(self._refresh(socket))
 
     async def _refresh(self, socket: AsyncSocketModeHandler) -> None:
         """The library tries one address until it works, but an address is good for one connection and some
@@ -130,12 +176,44 @@ class SlackChannel:
             if not await socket.client.is_connected():
                 socket.client.wss_uri = None
 
-    async def close(self) -> None:
-        self._unlisten()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._socket is not None:
-            await self._socket.close_async()  # type: ignore[no-untyped-call] # bolt leaves it bare
-        if self._session is not None:
-            await self._session.close()
+    def _run(self, work: Coroutine[object, object, None]) -> None:
+        self._tasks.append(asyncio.create_task(work, name="slack"))
+
+    def _channels(self, hold: Hold, now: datetime) -> list[str]:
+        """Where a hold is to be shown by now: where policy says, else in the settings' channel."""
+        if self._origin and hold.origin and hold.origin != self._origin:
+            # the firewall that opened it shows it
+            return []
+        escalated = hold.escalates_at is not None and now >= hold.escalates_at
+        named = [*hold.channels, *(hold.escalate_channels if escalated else ())]
+        found = [name.removeprefix(PREFIX) for name in named if name.startswith(PREFIX)]
+        return list(dict.fromkeys(found if hold.channels else [self._settings.channel, *found]))
+
+    def _users(self, hold: Hold, now: datetime) -> Sequence[str]:
+        return self._members(hold, hold.deciders(now))
+
+
+async def listen(app: AsyncApp, host: str, port: int, stack: AsyncExitStack) -> int:
+    """Take Slack's requests over HTTP, each verified by its signature and age; returns the port."""
+
+    async def take(request: web.Request) -> web.StreamResponse:
+        try:
+            return await to_aiohttp_response(await app.async_dispatch(await to_bolt_request(request)))
+        except ValueError:
+            # signed by nobody, and no text of Slack's
+            return web.Response(status=400)
+
+    server = web.Application(client_max_size=MAX_REQUEST_BYTES)
+    server.router.add_post(PATH, take)
+    runner = web.AppRunner(server, access_log=None)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        raise FirewallError(
+            f"Slack's requests cannot be taken at `{host}:{port}`: {error.strerror}",
+            hint="free the port, or set another under `slack.http`",
+        ) from None
+    bound: int = runner.addresses[0][1]
+    return bound

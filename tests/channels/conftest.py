@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from firewall.store import Store
 from tests.slack_emulator import SlackEmulator
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from firewall.channels.cards import Cards
@@ -70,6 +71,7 @@ class House:
     desk: Desk
     slack: SlackEmulator
     cards: Cards
+    agents: Iterator[int] = field(default_factory=itertools.count)
 
     @asynccontextmanager
     async def channel(self, **settings: object) -> AsyncIterator[SlackChannel]:
@@ -85,8 +87,14 @@ class House:
         channel = SlackChannel(
             replace(defaults, **settings),
             self.desk,
-            lambda team, user: PEOPLE.get((team, user)),
+            lambda team, user: PEOPLE.get((team or "T0HOME", user)),
             self.cards,
+            members=lambda hold, groups: [
+                f"U0{name.upper()}"
+                for name, own in GROUPS.items()
+                if own & set(groups) and name not in hold.requesters
+            ],
+            origin=ORIGIN,
         )
         await channel.start()
         try:
@@ -95,8 +103,8 @@ class House:
             await channel.close()
 
     async def held(self, **fields: object) -> tuple[Hold, Message]:
-        """A new hold and its card."""
-        hold = make_hold(**fields)
+        """A new hold and its card; by an agent of its own, so that no other hold is similar."""
+        hold = make_hold(**{"agent": f"reporter-{next(self.agents)}", **fields})
         await self.desk.open(hold)
         return hold, await self.card(hold)
 

@@ -251,7 +251,7 @@ async def test_a_page_turned_twice_at_once_moves_once(house: House) -> None:
 async def test_slack_down_delays_cards_and_loses_none(house: House) -> None:
     await house.slack.go_down()
     async with house.channel():
-        holds = [make_hold() for _ in range(3)]
+        holds = [make_hold(agent=f"agent-{number}") for number in range(3)]
         for hold in holds:
             await house.desk.open(hold)
         gone = make_hold()

@@ -25,6 +25,7 @@ _SCOPES = {
     "files.completeUploadExternal": "files:write",
     "conversations.history": "channels:history",
     "conversations.replies": "channels:history",
+    # views.publish asks for none
 }
 
 
@@ -121,6 +122,8 @@ class Api:
         channel = self._channel(arguments)
         if not arguments.get("user"):
             raise Refusal("user_not_in_channel")
+        if channel in self._slack.absent:
+            raise Refusal("not_in_channel")
         text, blocks = _content(arguments)
         shown = {"channel": channel, "user": arguments["user"], "text": text, "blocks": blocks}
         self._slack.ephemerals.append(shown)
@@ -149,6 +152,15 @@ class Api:
         if arguments.get("hash") and arguments["hash"] != view.hash:
             raise Refusal("hash_conflict")
         self.replace(view, _view(arguments))
+        return {"view": view.dump()}
+
+    def _views_publish(self, arguments: Json) -> Json:
+        user, content = arguments.get("user_id", ""), _view(arguments)
+        if content["type"] != "home":
+            raise Refusal("invalid_arguments")
+        view = self._slack.homes.get(user) or View(f"V{secrets.token_hex(5).upper()}", user, "", "", {})
+        self.replace(view, content)
+        self._slack.homes[user] = view
         return {"view": view.dump()}
 
     def _files_getUploadURLExternal(self, arguments: Json) -> Json:  # noqa: N802 — the method's own name
@@ -183,6 +195,9 @@ class Api:
         channel = str(arguments.get("channel", "")).removeprefix("#")
         by_name = {name: known for known, name in self._slack.channels.items()}
         found = channel if channel in self._slack.channels else by_name.get(channel)
+        if found is None and channel.startswith("U"):
+            # the app's own conversation with that person
+            return channel
         if found is None:
             raise Refusal("channel_not_found")
         return found

@@ -202,11 +202,12 @@ def problems(blocks: Any, *, modal: bool = False) -> list[str]:
 def view_problems(view: Any) -> list[str]:
     check = _Check()
     optional = {"submit", "close", "private_metadata", "callback_id", "clear_on_close", "notify_on_close"}
-    if not check.fields(
-        "/view", view, {"type", "title", "blocks"}, optional | {"external_id", "submit_disabled"}
-    ):
+    home = isinstance(view, dict) and view.get("type") == "home"
+    needed = {"type", "blocks"} if home else {"type", "title", "blocks"}
+    more = {"private_metadata", "callback_id", "external_id"} if home else optional
+    if not check.fields("/view", view, needed, more | {"external_id", "submit_disabled"}):
         return check.found
-    check.kind("/view", view, {"modal"})
+    check.kind("/view", view, {"modal", "home"})
     for name in ("title", "submit", "close"):
         if name in view:
             check.text(f"/view/{name}", view[name], 24, plain=True)
@@ -227,6 +228,8 @@ def words(item: Any) -> str:
         return "".join(words(inner) for inner in item)
     if not isinstance(item, dict):
         return ""
+    if item.get("type") == "user":
+        return f"<@{item['user_id']}>"
     if item.get("type") == "date":
         return str(item.get("fallback", ""))
     own = item.get("text", "")

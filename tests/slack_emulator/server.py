@@ -1,4 +1,4 @@
-"""The emulator itself: what people do in Slack, and the knobs for what goes wrong."""
+"""The emulator itself: what it serves and holds, and the knobs for what goes wrong."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from typing import TYPE_CHECKING, Any, Self
 from aiohttp import WSMsgType, web
 
 from tests.slack_emulator.api import Api, Refusal
-from tests.slack_emulator.blocks import view_problems
-from tests.slack_emulator.state import Ack, Call, File, Message, View
+from tests.slack_emulator.people import PATIENCE_SECONDS, People
+from tests.slack_emulator.state import Call, File, Message, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from tests.slack_emulator.state import Json
+from tests.slack_emulator.state import Json
 
 # Slack's own: an interaction must be acknowledged, and its trigger used, within this time
 ACK_SECONDS = 3.0
-# how long a test waits for what the app is expected to do
-PATIENCE_SECONDS = 15.0
 
 
-class SlackEmulator:
+class SlackEmulator(People):
     """`async with SlackEmulator() as slack`, then point slack-sdk's base_url at `slack.base_url`.
 
     messages: the current state by (channel, ts). ephemerals: what chat.postEphemeral showed to whom.
     views, files, calls: everything since the start. A user's home workspace is `team` unless said otherwise.
+    homes: the app's home of each user. absent: channels where the app may not speak.
+    request_url: where interactions go over HTTP, signed with the secret; through a socket if it is empty.
     """
 
     team = "T0HOME"
@@ -44,9 +44,13 @@ class SlackEmulator:
         self.messages: dict[tuple[str, str], Message] = {}
         self.ephemerals: list[Json] = []
         self.views: dict[str, View] = {}
+        self.homes: dict[str, View] = {}
         self.files: list[File] = []
         self.calls: list[Call] = []
         self.channels = {self.channel: "approvals"}
+        self.absent: set[str] = set()
+        self.request_url = ""
+        self.signing_secret = "emulator-signing-secret"
         self.scopes = {"chat:write", "files:write", "users:read", "channels:history", "groups:history"}
         self.triggers: dict[str, tuple[str, str, float]] = {}
         self.exchanged: set[str] = set()
@@ -133,67 +137,6 @@ class SlackEmulator:
     def thread(self, message: Message) -> list[Message]:
         return [m for m in self.messages.values() if m.thread_ts == message.ts]
 
-    # what people do
-
-    async def click(
-        self,
-        target: Message | View,
-        action_id: str,
-        *,
-        user: str,
-        team: str | None = None,
-        value: str | None = None,
-    ) -> Ack:
-        """Press a button as it stands on `target`; `value` is what a forger would send in its place."""
-        button = target.buttons[action_id]
-        action = {
-            "type": "button",
-            "action_id": action_id,
-            "block_id": button["block_id"],
-            "text": button["text"],
-            "value": value if value is not None else button.get("value"),
-            "action_ts": self.now(),
-        }
-        if "style" in button:
-            action["style"] = button["style"]
-        payload = {**self._payload("block_actions", user, team), "actions": [action]}
-        if isinstance(target, Message):
-            payload["container"] = {
-                "type": "message",
-                "message_ts": target.ts,
-                "channel_id": target.channel,
-                "is_ephemeral": False,
-            }
-            payload["channel"] = {"id": target.channel, "name": self.channels[target.channel]}
-            payload["message"] = target.dump()
-            payload["state"] = {"values": {}}
-            payload["response_url"] = self.base_url.replace("/api/", f"/actions/{secrets.token_hex(8)}")
-        else:
-            payload["container"] = {"type": "view", "view_id": target.id}
-            payload["view"] = target.dump()
-        return await self._deliver(payload)
-
-    async def submit(
-        self, view: View, values: dict[str, str] | None = None, *, user: str, team: str | None = None
-    ) -> Ack:
-        """Press a modal's submit button; values by block id. Refuses what Slack's client would not send."""
-        if view.closed or not view.content.get("submit"):
-            raise AssertionError(f"the view {view.title!r} cannot be submitted")
-        state: Json = {}
-        for block in view.content["blocks"]:
-            if block["type"] != "input":
-                continue
-            element, text = block["element"], (values or {}).get(block["block_id"])
-            if not block.get("optional") and len(text or "") < max(1, element.get("min_length", 0)):
-                raise AssertionError(f"the field {block['block_id']!r} is required")
-            kept = {"type": element["type"], "value": text}
-            state[block["block_id"]] = {element["action_id"]: kept}
-        payload = self._payload("view_submission", user, team)
-        payload |= {"view": view.dump(state), "response_urls": []}
-        ack = await self._deliver(payload)
-        await self._after_submit(view, ack.payload)
-        return ack
-
     # what goes wrong
 
     async def go_down(self) -> None:
@@ -273,56 +216,6 @@ class SlackEmulator:
 
     def _told(self) -> list[str]:
         return [f"{call.method}:{call.error or 'ok'}" for call in self.calls[-30:]]
-
-    def _payload(self, kind: str, user: str, team: str | None) -> Json:
-        trigger = f"{next(self._clock)}.{next(self._clock)}.{secrets.token_hex(16)}"
-        home = team or self.team
-        self.triggers[trigger] = (user, home, asyncio.get_running_loop().time() + ACK_SECONDS)
-        return {
-            "type": kind,
-            "user": {"id": user, "username": user.lower(), "name": user.lower(), "team_id": home},
-            "api_app_id": "A0FIREWALL",
-            "token": "emulator-verification-token",
-            "trigger_id": trigger,
-            "team": {"id": self.team, "domain": "home"},
-            "enterprise": None,
-            "is_enterprise_install": False,
-        }
-
-    async def _deliver(self, payload: Json) -> Ack:
-        await self.wait_connected()
-        answers = []
-        for attempt in range(self._repeat):
-            envelope = secrets.token_hex(16)
-            message = {
-                "type": "interactive",
-                "envelope_id": envelope,
-                "accepts_response_payload": True,
-                "payload": payload,
-            }
-            if attempt:
-                message |= {"retry_attempt": attempt, "retry_reason": "timeout"}
-            self._acks[envelope] = asyncio.get_running_loop().create_future()
-            await self._sockets[-1].send_json(message)
-            answers.append(self._acks[envelope])
-        async with asyncio.timeout(ACK_SECONDS):
-            found = await asyncio.gather(*answers)
-        return Ack(found[0])
-
-    async def _after_submit(self, view: View, answer: Json) -> None:
-        match answer.get("response_action"):
-            case None | "clear":
-                view.closed = True
-            case "update":
-                found = view_problems(answer["view"])
-                if found:
-                    raise AssertionError(f"Slack would refuse the view: {found}")
-                self._api.replace(view, answer["view"])
-            case "errors":
-                pass
-            case other:
-                raise AssertionError(f"unknown response_action {other!r}")
-        await self.changed()
 
     async def _on_call(self, request: web.Request) -> web.StreamResponse:
         method = request.match_info["method"]

@@ -78,7 +78,7 @@ class View:
 
     def dump(self, values: Json | None = None) -> Json:
         """As in payloads and in answers of views.open."""
-        empty = {"private_metadata": "", "callback_id": "", "submit": None, "close": None}
+        empty = {"private_metadata": "", "callback_id": "", "submit": None, "close": None, "title": None}
         return {
             **empty,
             **self.content,

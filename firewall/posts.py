@@ -1,0 +1,88 @@
+"""The channels that the settings ask for, and who people are to them by the policies in force."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from firewall import config
+from firewall.channels.slack import SlackChannel, SlackSettings
+from firewall.errors import FirewallError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from firewall.approval import Hold
+    from firewall.channels import Channel
+    from firewall.channels.cards import Cards
+    from firewall.desk import Desk
+    from firewall.gate import Gate
+    from firewall.policy import Policy
+
+
+class Accounts:
+    """People's accounts elsewhere, asked anew each time: policies change while channels are open."""
+
+    def __init__(self, gates: Mapping[str, Gate]) -> None:
+        self._gates = gates
+
+    def by_slack(self, team: str, user: str) -> str | None:
+        return _one(each.by_slack(team, user) for each in self._policies())
+
+    def in_slack(self, hold: Hold, groups: Sequence[str]) -> Sequence[str]:
+        """The Slack ids of those in these groups whose word on this hold counts."""
+        gate = self._gates.get(hold.database)
+        found = gate.policy.accounts(groups, "slack") if gate else []
+        asked = {name.casefold() for name in hold.requesters}
+        return [user for name, accounts in found if name.casefold() not in asked for _, user in accounts]
+
+    def _policies(self) -> Iterator[Policy]:
+        return (gate.policy for gate in self._gates.values())
+
+
+def open_channels(
+    settings: config.Settings, desk: Desk, cards: Cards, gates: Mapping[str, Gate]
+) -> Iterator[Channel]:
+    """Not started yet. Raises FirewallError for what is missing in the environment."""
+    accounts = Accounts(gates)
+    if settings.slack is not None:
+        yield SlackChannel(
+            _slack(settings.slack),
+            desk,
+            accounts.by_slack,
+            cards,
+            members=accounts.in_slack,
+            origin=settings.origin,
+        )
+
+
+def _slack(written: config.Slack) -> SlackSettings:
+    secrets = config.SlackTokens()
+    needed = {"SLACK_BOT_TOKEN": secrets.bot_token}
+    if written.http:
+        needed["SLACK_SIGNING_SECRET"] = secrets.signing_secret
+    else:
+        needed["SLACK_APP_TOKEN"] = secrets.app_token
+    found = {}
+    for name, value in needed.items():
+        if value is None or not value.get_secret_value():
+            raise FirewallError(
+                f"the settings name a Slack channel, and the environment has no `{name}`",
+                hint="README.md, `Connect Slack`, says where to find it",
+            )
+        found[name] = value.get_secret_value()
+    http = written.http or config.SlackHttp()
+    return SlackSettings(
+        bot_token=found["SLACK_BOT_TOKEN"],
+        app_token=found.get("SLACK_APP_TOKEN", ""),
+        signing_secret=found.get("SLACK_SIGNING_SECRET", ""),
+        channel=written.channel,
+        api_url=secrets.api_url,
+        host=http.host,
+        port=http.port,
+    )
+
+
+def _one(names: Iterator[str | None]) -> str | None:
+    """Two policies that disagree about an account identify nobody."""
+    found = {name for name in names if name}
+    return found.pop() if len(found) == 1 else None
