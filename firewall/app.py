@@ -114,7 +114,7 @@ class App:
         self._console = Server(web.create_app(self._house()), self.settings.web.host, self.settings.web.port)
         await self._console.start()
         self._stack.push_async_callback(self._console.close)
-        for channel in open_channels(self.settings, self.desk, self.store.cards, self.gates):
+        for channel in open_channels(self.settings, self.desk, self.store, self.gates):
             await channel.start()
             self._stack.push_async_callback(channel.close)
         tls, binding = server_tls(self.settings.listen.tls)

@@ -83,6 +83,18 @@ class Slack(_Model):
     http: SlackHttp | None = None
 
 
+class Webhook(_Model):
+    """A receiver of hold events. Its secret is in the environment: `whsec_` and base64, 24 bytes at least.
+
+    events: kinds of records; all if none is named. statements: send SQL and values, too.
+    """
+
+    url: Annotated[str, Field(pattern=r"^https?://\S+$", max_length=2000)]
+    secret_env: str
+    events: tuple[Literal["hold", "vote", "decision", "release", "refusal", "outcome"], ...] = ()
+    statements: bool = False
+
+
 class Database(_Model):
     """One database behind the firewall, and the login that the firewall alone knows."""
 
@@ -109,6 +121,7 @@ class Settings(_Model):
     listen: Listen = Listen()
     web: Web = Web()
     slack: Slack | None = None
+    webhooks: dict[str, Webhook] = {}
     store: str = "sqlite:///firewall.db"
     key: Path = Path("firewall.key")
     mask_key: Path | None = None

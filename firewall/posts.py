@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from firewall import config
 from firewall.channels.slack import SlackChannel, SlackSettings
+from firewall.channels.webhooks import Webhook, Webhooks
 from firewall.errors import FirewallError
 
 if TYPE_CHECKING:
@@ -13,10 +16,10 @@ if TYPE_CHECKING:
 
     from firewall.approval import Hold
     from firewall.channels import Channel
-    from firewall.channels.cards import Cards
     from firewall.desk import Desk
     from firewall.gate import Gate
     from firewall.policy import Policy
+    from firewall.store import Store
 
 
 class Accounts:
@@ -40,7 +43,7 @@ class Accounts:
 
 
 def open_channels(
-    settings: config.Settings, desk: Desk, cards: Cards, gates: Mapping[str, Gate]
+    settings: config.Settings, desk: Desk, store: Store, gates: Mapping[str, Gate]
 ) -> Iterator[Channel]:
     """Not started yet. Raises FirewallError for what is missing in the environment."""
     accounts = Accounts(gates)
@@ -49,10 +52,30 @@ def open_channels(
             _slack(settings.slack),
             desk,
             accounts.by_slack,
-            cards,
+            store.cards,
             members=accounts.in_slack,
             origin=settings.origin,
         )
+    for name, written in settings.webhooks.items():
+        webhook = Webhook(
+            name,
+            written.url,
+            _secret(name, written),
+            frozenset(written.events),
+            statements=written.statements,
+        )
+        events = partial(store.held, settings.origin)
+        yield Webhooks(webhook, desk, events, store.cards, settings.origin)
+
+
+def _secret(name: str, webhook: config.Webhook) -> str:
+    found = os.environ.get(webhook.secret_env, "")
+    if not found:
+        raise FirewallError(
+            f"the settings name webhook `{name}`, and the environment has no `{webhook.secret_env}`",
+            hint="put there what the receiver checks signatures with",
+        )
+    return found
 
 
 def _slack(written: config.Slack) -> SlackSettings:

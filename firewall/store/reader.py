@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from sqlalchemy import Select, and_, or_, select
+from sqlalchemy import Select, and_, func, or_, select
 
 from firewall import audit, clock
 from firewall.errors import StoreError
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
-    from sqlalchemy import Row
+    from sqlalchemy import Connection, Row
 
     from firewall.approval import Hold, State
     from firewall.catalog.labels import Mark
@@ -139,6 +139,28 @@ class Reader:
         async for page in self._pages(columns, origin, start):
             for row in page:
                 yield rows.stored(row)
+
+    async def held(self, origin: str, start: int, limit: int) -> tuple[list[tuple[int, audit.Record]], int]:
+        """A log's records about holds from an index on, in order; and from which one there may be more."""
+        head = select(func.max(_RECORDS.idx)).where(_RECORDS.origin == origin)
+        query: Select[Any] = (
+            select(_RECORDS.idx, _RECORDS.id, _RECORDS.bytes)
+            .where(_RECORDS.origin == origin, _RECORDS.idx >= start, _RECORDS.hold != "")
+            .order_by(_RECORDS.idx)
+            .limit(limit)
+        )
+
+        def work(connection: Connection) -> tuple[list[tuple[int, audit.Record]], int]:
+            # first: what comes between the two is then looked at again, not passed over
+            last = connection.execute(head).scalar()
+            found = [(row.idx, rows.record(row)) for row in connection.execute(query)]
+            end = 0 if last is None else last + 1
+            if found:
+                after = found[-1][0] + 1
+                end = after if len(found) == limit else max(end, after)
+            return found, end
+
+        return await self._database.read(work)
 
     async def _pages(
         self, columns: Iterable[Any], origin: str | None, start: int
