@@ -1,10 +1,11 @@
 """The log as mathematics: records, canonical bytes, Merkle tree, checkpoints, verification. Pure."""
 
-from firewall.audit import runs
+from firewall.audit import proof, runs
 from firewall.audit.canonical import canonical, decode, encode
 from firewall.audit.keys import NoteError, SigningKey, UnknownSignerError, VerifyingKey
 from firewall.audit.merkle import Frontier, leaf_hash
 from firewall.audit.note import Checkpoint, open_checkpoint, sign_checkpoint
+from firewall.audit.proof import Consistency, Inclusion, Proof, ProofError
 from firewall.audit.records import (
     ADAPTER,
     Credential,
@@ -44,6 +45,7 @@ __all__ = [
     "ADAPTER",
     "PROGRESS_EVERY",
     "Checkpoint",
+    "Consistency",
     "Credential",
     "Decision",
     "Effect",
@@ -53,6 +55,7 @@ __all__ = [
     "Flaw",
     "Frontier",
     "HoldOpened",
+    "Inclusion",
     "Judgement",
     "Label",
     "Labelled",
@@ -60,6 +63,8 @@ __all__ = [
     "Outcome",
     "Policy",
     "Progress",
+    "Proof",
+    "ProofError",
     "Proven",
     "Record",
     "Refusal",
@@ -81,6 +86,7 @@ __all__ = [
     "encode",
     "leaf_hash",
     "open_checkpoint",
+    "proof",
     "runs",
     "sign_checkpoint",
     "verify",

@@ -17,6 +17,7 @@ from firewall.channels import visible
 from firewall.cli import (
     agents,
     audit,
+    audit_proof,  # noqa: F401 — commands of the group `audit`
     catalog,
     demo,
     explain,

@@ -11,7 +11,7 @@ from firewall.errors import StoreError
 from firewall.store import engine, marks, rows, schema, tables
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
     from datetime import datetime
     from typing import Any
 
@@ -24,6 +24,8 @@ _RECORDS = tables.records.c
 _HOLDS = tables.holds.c
 # how many records one query fetches while the whole log is read
 _PAGE = 1000
+# leaf hashes are read in larger portions
+_LEAVES = 10_000
 
 
 class Reader:
@@ -204,6 +206,51 @@ class Reader:
             query = query.where(columns.origin == origin)
         return [row.note for row in await self._all(query)]
 
+    async def prove(self, record_id: str, checkpoint: str | None = None) -> audit.Inclusion:
+        """That a record is in its log, as of a signed head; of the newest, if none is given.
+
+        Raises StoreError if there is no such record, ProofError if it is no part of that head's log.
+        """
+        found = await self._all(
+            select(_RECORDS.origin, _RECORDS.idx, _RECORDS.bytes).where(_RECORDS.id == record_id)
+        )
+        if not found:
+            raise StoreError(f"there is no record `{record_id}`", hint="`firewall audit show` tells ids")
+        row = found[0]
+        head = checkpoint if checkpoint is not None else await self._head(row.origin)
+
+        def work(connection: Connection) -> audit.Inclusion:
+            leaves = _leaves(connection, row.origin)
+            return audit.proof.prove_inclusion(bytes(row.bytes), row.idx, leaves, head)
+
+        return await self._database.read(work)
+
+    async def prove_consistency(self, origin: str, old: str, new: str | None = None) -> audit.Consistency:
+        """That the log of one signed head goes on in that of a later one, or of the newest."""
+        head = new if new is not None else await self._head(origin)
+
+        def work(connection: Connection) -> audit.Consistency:
+            return audit.proof.prove_consistency(_leaves(connection, origin), old, head)
+
+        return await self._database.read(work)
+
+    async def place(self, record_id: str) -> tuple[str, int] | None:
+        """In which log a record is, and where."""
+        found = await self._all(select(_RECORDS.origin, _RECORDS.idx).where(_RECORDS.id == record_id))
+        return (found[0].origin, found[0].idx) if found else None
+
+    async def checkpoint(self, origin: str, size: int) -> str | None:
+        """The signed head of just so many records, if a commit ended there."""
+        kept = tables.checkpoints.c
+        found = await self._all(select(kept.note).where(kept.origin == origin, kept.size == size))
+        return str(found[0].note) if found else None
+
+    async def _head(self, origin: str) -> str:
+        found = await self._all(select(tables.heads.c.note).where(tables.heads.c.origin == origin))
+        if not found:
+            raise StoreError(f"there is no signed head of the log `{origin}`")
+        return str(found[0].note)
+
     async def verify(
         self,
         keys: Iterable[audit.VerifyingKey],
@@ -321,3 +368,14 @@ class Reader:
             )
             for row, record in judged
         ]
+
+
+def _leaves(connection: Connection, origin: str) -> Iterator[bytes]:
+    """The leaf hashes of a log from the first on, read as they are asked for."""
+    query = select(_RECORDS.leaf_hash).where(_RECORDS.origin == origin).order_by(_RECORDS.idx)
+    found = connection.execution_options(yield_per=_LEAVES).execute(query)
+    try:
+        for (leaf,) in found:
+            yield bytes(leaf)
+    finally:
+        found.close()
