@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup demo test check conformance bench bench-analysis fuzz regress pictures format clean
+.PHONY: help setup demo test check conformance bench bench-analysis bench-search fuzz regress pictures format clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
@@ -38,6 +38,9 @@ bench: $(STAMP) ## measure the firewall beside direct, PgBouncer, HAProxy and pg
 
 bench-analysis: $(STAMP) ## measure the analysis of new statements on a catalog of 2,000 tables (1 minute)
 	$(BIN)/python -m tests.benchmarks.analysis $(BENCH)
+
+bench-search: $(STAMP) ## measure the query log's search in a log of a million records (20 minutes; SEARCH_RECORDS=…)
+	$(BIN)/python -m tests.benchmarks.search $(if $(SEARCH_RECORDS),--records $(SEARCH_RECORDS)) $(BENCH)
 
 # FUZZ_SECONDS is the time for each target (60). What is found stays in fixtures/fuzz and fails the tests.
 fuzz: $(STAMP) ## look for bytes that any room reads and should not choke on (11 minutes)

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import Select, and_, func, or_, select
 
-from firewall import audit, clock
-from firewall.errors import StoreError
-from firewall.store import engine, marks, rows, schema, tables
+from firewall import audit
+from firewall.store import engine, marks, rows, schema, search, tables
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
@@ -92,48 +91,48 @@ class Reader:
         ordered = query.order_by(_RECORDS.at, _RECORDS.idx)
         return [rows.record(row) for row in await self._all(ordered)] if statement else []
 
-    async def search(  # noqa: PLR0913 — one keyword for each thing to search by
+    async def search(
+        self, *, limit: int = 100, before: str | None = None, **conditions: Any
+    ) -> list[rows.Judged]:
+        """As many of a search's results as asked for, however far it has to look; conditions as in `page`."""
+        found: list[rows.Judged] = []
+        while True:
+            page = await self.page(limit=limit - len(found), before=before, **conditions)
+            found += page.found
+            before = page.older
+            if before is None or len(found) >= limit:
+                return found
+
+    async def page(  # noqa: PLR0913 — one keyword for each thing to search by
         self,
         *,
         agent: str | None = None,
-        relation: str | None = None,
+        owner: str | None = None,
+        database: str | None = None,
         verdict: str | None = None,
+        rule: str | None = None,
+        session: str | None = None,
+        effect: str | None = None,
+        label: str | None = None,
+        relation: str | None = None,
+        by: str | None = None,
+        text: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
-        text: str | None = None,
-        session: str | None = None,
         limit: int = 100,
         before: str | None = None,
-    ) -> list[rows.Judged]:
+    ) -> rows.Page:
         """Judgements that meet every condition given, newest first, with what came of them.
 
-        relation: with its schema, or the bare name. text: anywhere in the statement, in any case.
-        since is included, until is not. before: the id of the last record of the page before.
+        effect: the kind of one of its effects. label: of one of its effects, or one that reaches the client.
+        relation: with its schema, or the bare name. by: who decided its hold. text: anywhere in the
+        statement, in any case. since is included, until is not. before: the `older` of the page before.
         """
-        query = select(_RECORDS.origin, _RECORDS.idx, _RECORDS.id, _RECORDS.bytes)
-        query = query.where(_RECORDS.kind == "judgement")
-        if agent is not None:
-            query = query.where(_RECORDS.agent == agent)
-        if verdict is not None:
-            query = query.where(_RECORDS.verdict == verdict)
-        if session is not None:
-            query = query.where(_RECORDS.session == session)
-        if since is not None:
-            query = query.where(_RECORDS.at >= clock.stamp(since))
-        if until is not None:
-            query = query.where(_RECORDS.at < clock.stamp(until))
-        if text is not None:
-            query = query.where(_RECORDS.text.icontains(text, autoescape=True))
-        if relation is not None:
-            touched = tables.record_relations.c
-            named = touched.relation == relation
-            if rows.bare(relation) == relation:
-                named = or_(named, touched.name == relation)
-            query = query.where(_RECORDS.id.in_(select(touched.record).where(named)))
-        if before is not None:
-            query = query.where(await self._older_than(before))
-        query = query.order_by(_RECORDS.at.desc(), _RECORDS.id.desc()).limit(limit)
-        return await self._with_outcomes(await self._all(query))
+        wanted = search.Wanted(
+            agent, owner, database, verdict, rule, session, effect, label, relation, by, text, since, until
+        )
+        found, older = await self._database.read(lambda c: search.page(c, wanted, limit, before))
+        return rows.Page(await self._with_outcomes(found), older)
 
     async def records(self, origin: str | None = None, start: int = 0) -> AsyncIterator[audit.StoredRecord]:
         """The log as it stands, by origin and index, from index `start` of each origin on; page by page."""
@@ -271,13 +270,13 @@ class Reader:
         beyond: dict[str, list[audit.StoredRecord]] = {}
         verification = audit.Verification([*checkpoints, *heads, *published], keys)
         async for page in self._pages(tables.records.c, None, 0):
-            relations = await self._relations(page)
+            relations, facets = await self._relations(page), await self._facets(page)
             for row in page:
                 if row.origin in sizes and row.idx >= sizes[row.origin]:
                     beyond.setdefault(row.origin, []).append(rows.stored(row))
                 else:
                     verification.add(rows.stored(row))
-                wrong = rows.misfiled(row, relations.get(row.id, ()))
+                wrong = rows.misfiled(row, relations.get(row.id, ()), facets.get(row.id, ()))
                 if wrong:
                     message = f"search may miss it: `{'`, `'.join(wrong)}` beside it do not say what it says"
                     verification.find(audit.Finding(audit.Flaw.CHANGED, row.origin, row.idx, row.id, message))
@@ -334,15 +333,21 @@ class Reader:
             found.setdefault(row.record, set()).add(row.relation if fits else f"{row.relation} as {row.name}")
         return found
 
+    async def _facets(self, page: Sequence[Row[Any]]) -> dict[str, set[tuple[str, str]]]:
+        columns = tables.record_facets.c
+        query = select(tables.record_facets).where(columns.record.in_([row.id for row in page]))
+        found: dict[str, set[tuple[str, str]]] = {}
+        moments = {row.id: row.at for row in page}
+        for row in await self._all(query):
+            # a wrong time misleads search as well
+            fits = row.at == moments[row.record]
+            found.setdefault(row.record, set()).add(
+                (row.facet, row.value if fits else f"{row.value} {row.at}")
+            )
+        return found
+
     async def _all(self, query: Select[Any]) -> Sequence[Row[Any]]:
         return await self._database.read(lambda connection: connection.execute(query).all())
-
-    async def _older_than(self, record_id: str) -> Any:
-        found = await self._all(select(_RECORDS.at).where(_RECORDS.id == record_id))
-        if not found:
-            raise StoreError(f"there is no record `{record_id}` to go on from")
-        at = found[0].at
-        return or_(_RECORDS.at < at, and_(_RECORDS.at == at, _RECORDS.id < record_id))
 
     async def _with_outcomes(self, found: Sequence[Row[Any]]) -> list[rows.Judged]:
         judged = [(row, record) for row in found if isinstance(record := rows.record(row), audit.Judgement)]

@@ -14,7 +14,7 @@ from firewall.approval import Hold, State, Vote
 from firewall.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from sqlalchemy import Row
 
@@ -22,6 +22,8 @@ _HOLD = TypeAdapter(Hold)
 _VOTES = TypeAdapter(tuple[Vote, ...])
 # what is searched by is cut there: Postgres indexes no more than a third of a page (manual 64.1.4)
 MAX_SEARCHED = 500
+# columns that say something of judgements only
+_OF_JUDGEMENTS = ("verdict", "text", "owner", "database", "rule")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class Entry:
 
     columns: dict[str, str | bytes]
     relations: tuple[dict[str, str], ...]
+    facets: tuple[dict[str, str], ...]
     leaf: bytes
 
 
@@ -42,6 +45,17 @@ class Judged:
     record: audit.Judgement
     outcome: audit.Outcome | None = None
     refusal: audit.Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a search. older: the record that the next one goes on from, absent on the last one.
+
+    A page may be short, or empty, and have an `older` all the same: so far was looked, and not further.
+    """
+
+    found: list[Judged]
+    older: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +96,15 @@ def entry(record: audit.Record | audit.Written) -> Entry:
         data = audit.canonical(fields)
     except ValueError as error:
         raise StoreError(f"a {record.kind} record cannot be written: {error}") from error
-    columns, relations = searchable(fields)
+    columns, relations, facets = searchable(fields)
     leaf = audit.leaf_hash(data)
-    rows = tuple({"record": record.id, "at": record.at, **names} for names in relations)
-    return Entry({**columns, "leaf_hash": leaf, "bytes": data}, rows, leaf)
+    key = {"record": record.id, "at": record.at}
+    return Entry(
+        {**columns, "leaf_hash": leaf, "bytes": data},
+        tuple({**key, "relation": name, "name": bare(name)} for name in relations),
+        tuple({**key, "facet": facet, "value": value} for facet, value in facets),
+        leaf,
+    )
 
 
 def _written(record: audit.Written) -> Entry:
@@ -97,15 +116,16 @@ def _written(record: audit.Written) -> Entry:
         "statement": _searched(record.statement),
         "hold": _searched(record.hold),
         "agent": _searched(record.agent),
-        "verdict": "",
-        "text": "",
+        **dict.fromkeys(_OF_JUDGEMENTS, ""),
     }
     leaf = audit.leaf_hash(record.data)
-    return Entry({**columns, "leaf_hash": leaf, "bytes": record.data}, (), leaf)
+    return Entry({**columns, "leaf_hash": leaf, "bytes": record.data}, (), (), leaf)
 
 
-def searchable(fields: Mapping[str, Any]) -> tuple[dict[str, str], tuple[dict[str, str], ...]]:
-    """What a record is found by, from its canonical JSON: columns of `records`, and its relations by name."""
+def searchable(
+    fields: Mapping[str, Any],
+) -> tuple[dict[str, str], tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """What a record is found by, from its canonical JSON: columns of `records`, relations, facets."""
     judged = fields["kind"] == "judgement"
     columns = {
         "id": fields["id"],
@@ -117,21 +137,39 @@ def searchable(fields: Mapping[str, Any]) -> tuple[dict[str, str], tuple[dict[st
         "agent": _searched(fields.get("agent", "")),
         "verdict": fields["verdict"] if judged else "",
         "text": _storable(fields["sql"]) if judged else "",
+        **{name: _searched(fields[name]) if judged else "" for name in ("owner", "database", "rule")},
     }
-    names = dict.fromkeys(_searched(name) for name in fields["relations"]) if judged else {}
-    return columns, tuple({"relation": name, "name": bare(name)} for name in names)
+    relations = tuple(dict.fromkeys(_searched(name) for name in fields["relations"])) if judged else ()
+    return columns, relations, tuple(dict.fromkeys(_facets(fields)))
 
 
-def misfiled(row: Row[Any], relations: Collection[str]) -> list[str]:
+def _facets(fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if fields["kind"] == "judgement":
+        for effect in fields["effects"]:
+            yield "effect", _searched(effect["kind"])
+            for label in effect["labels"]:
+                yield "label", _searched(label)
+        for label in fields["labels"]:
+            yield "label", _searched(label)
+    elif fields["kind"] == "decision":
+        for person in fields["by"]:
+            yield "by", _searched(person)
+
+
+def misfiled(
+    row: Row[Any], relations: Collection[str], facets: Collection[tuple[str, str]] = ()
+) -> list[str]:
     """The columns by which a record is found that do not say what its bytes say; empty for other bytes."""
     try:
-        columns, named = searchable(json.loads(bytes(row.bytes)))
+        columns, named, found = searchable(json.loads(bytes(row.bytes)))
     except (ValueError, KeyError, TypeError, AttributeError):
         # no record of this version: its place in the tree is looked at elsewhere
         return []
     wrong = [name for name, value in columns.items() if getattr(row, name) != value]
-    if {names["relation"] for names in named} != set(relations):
+    if set(named) != set(relations):
         wrong.append("relations")
+    if set(found) != set(facets):
+        wrong.append("facets")
     return wrong
 
 

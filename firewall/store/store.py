@@ -16,6 +16,7 @@ from firewall.store.marks import Marks
 from firewall.store.past import Past
 from firewall.store.reader import Reader
 from firewall.store.signals import Signals
+from firewall.store.views import Views
 from firewall.store.writer import Writer
 
 if TYPE_CHECKING:
@@ -211,6 +212,11 @@ class Store(Reader):
     def signals(self) -> Signals:
         """What people ask of firewalls that run on this store."""
         return Signals(self._database)
+
+    @property
+    def views(self) -> Views:
+        """What people keep of the query log's filters."""
+        return Views(self._database)
 
     def past(self, database: str) -> Past:
         """What agents have done before in one database."""

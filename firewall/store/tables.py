@@ -35,6 +35,9 @@ records = Table(
     Column("agent", Text, nullable=False),
     Column("verdict", Text, nullable=False),
     Column("text", Text, nullable=False),
+    Column("owner", Text, nullable=False, server_default=""),
+    Column("database", Text, nullable=False, server_default=""),
+    Column("rule", Text, nullable=False, server_default=""),
     Column("leaf_hash", LargeBinary, nullable=False),
     Column("bytes", LargeBinary, nullable=False),
     PrimaryKeyConstraint("origin", "idx", name="records_pkey"),
@@ -44,23 +47,17 @@ records = Table(
     Index("records_by_statement", "statement"),
     Index("records_by_hold", "hold"),
 )
+# search walks one of these from its newest end (`store/search.py`)
 _judged = records.c.verdict != ""
-Index(
-    "records_by_agent",
-    records.c.agent,
-    records.c.at,
-    records.c.id,
-    sqlite_where=_judged,
-    postgresql_where=_judged,
-)
-Index(
-    "records_by_verdict",
-    records.c.verdict,
-    records.c.at,
-    records.c.id,
-    sqlite_where=_judged,
-    postgresql_where=_judged,
-)
+for _column in (records.c.agent, records.c.verdict, records.c.owner, records.c.database, records.c.rule):
+    Index(
+        f"records_by_{_column.name}",
+        _column,
+        records.c.at,
+        records.c.id,
+        sqlite_where=_judged,
+        postgresql_where=_judged,
+    )
 
 # which relations a judged statement touches: qualified, and bare for people who leave the schema out
 record_relations = Table(
@@ -73,6 +70,19 @@ record_relations = Table(
     PrimaryKeyConstraint("record", "relation", name="record_relations_pkey"),
     Index("record_relations_by_relation", "relation", "at", "record"),
     Index("record_relations_by_name", "name", "at", "record"),
+)
+
+# what else a record is found by, of which it may have several: the kinds and labels of a judgement's effects,
+# the people by whom a decision was made
+record_facets = Table(
+    "record_facets",
+    metadata,
+    Column("record", Text, nullable=False),
+    Column("facet", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    PrimaryKeyConstraint("record", "facet", "value", name="record_facets_pkey"),
+    Index("record_facets_by_value", "facet", "value", "at", "record"),
 )
 
 # the newest signed tree head of each log; this row is what writers of one log queue up for
@@ -206,4 +216,14 @@ signals = Table(
     Column("number", BigInteger, nullable=False),
     Column("by", Text, nullable=False),
     PrimaryKeyConstraint("name", name="signals_pkey"),
+)
+
+# filters of the query log that a person has kept under a name, as the page's address has them
+views = Table(
+    "views",
+    metadata,
+    Column("person", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("query", Text, nullable=False),
+    PrimaryKeyConstraint("person", "name", name="views_pkey"),
 )

@@ -42,6 +42,7 @@ _LEAVES = (
 )
 _ADD_RECORDS = insert(tables.records)
 _ADD_RELATIONS = insert(tables.record_relations)
+_ADD_FACETS = insert(tables.record_facets)
 _KEEP_HEAD = insert(tables.checkpoints)
 _MOVE_HEAD = (
     update(tables.heads)
@@ -179,6 +180,9 @@ class Writer:
         relations = [row for entry in entries for row in entry.relations]
         if relations:
             connection.execute(_ADD_RELATIONS, relations)
+        facets = [row for entry in entries for row in entry.facets]
+        if facets:
+            connection.execute(_ADD_FACETS, facets)
         after = self._sign(head.frontier.extend(entry.leaf for entry in entries))
         size = after.frontier.size
         connection.execute(_KEEP_HEAD, {"origin": self.origin, "size": size, "note": after.note})

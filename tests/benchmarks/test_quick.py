@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import analysis
+from tests.benchmarks import analysis, search
 
 ROOT = Path(__file__).resolve().parents[2]
 MEASURES = {
@@ -50,3 +50,11 @@ def test_the_analysis_is_measured_as_well(capsys: pytest.CaptureFixture[str]) ->
     assert {"new statement, p99", "event loop blocked", "event loop blocked, reading again"} <= told.keys()
     assert "(to reach: 10)" in told["new statement, p99"]
     assert all(float(value.split()[0]) > 0 for value in told.values())
+
+
+async def test_the_short_form_of_the_search_finds_what_is_there(tmp_path: Path) -> None:
+    timed = {each.name: each.found for each in await search.run(f"sqlite:///{tmp_path}/store.db", 2_000)}
+    alone = ("agent", "owner", "database", "verdict", "effect", "label", "rule", "relation", "session")
+    assert all(timed[name] for name in (*alone, "decided by", "until", "text that is everywhere"))
+    assert timed["text that is once, at the far end"] == 1
+    assert not any(found for name, found in timed.items() if "never" in name)

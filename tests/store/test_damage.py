@@ -115,6 +115,10 @@ async def test_a_change_is_found_in_its_place(
         ("UPDATE record_relations SET name = 'x' WHERE record = :record", "relations"),
         ("UPDATE record_relations SET relation = 'x' WHERE record = :record", "relations"),
         ("INSERT INTO record_relations VALUES (:record, 'a.b', 'b', '2030')", "relations"),
+        ("UPDATE records SET owner = 'x', database = 'x', rule = 'x' WHERE idx = 3", "rule"),
+        ("DELETE FROM record_facets WHERE record = :record", "facets"),
+        ("UPDATE record_facets SET at = '2030' WHERE record = :record", "facets"),
+        ("INSERT INTO record_facets VALUES (:record, 'label', 'pii', '2030')", "facets"),
     ],
 )
 async def test_a_record_hidden_from_search_is_found(

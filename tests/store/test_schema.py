@@ -11,6 +11,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
+from firewall import audit
 from firewall.errors import StoreError
 from firewall.store import Reader, Store, engine, schema, tables
 
@@ -79,3 +80,28 @@ async def test_an_empty_or_foreign_database_is_no_store(url: str) -> None:
         assert "database of its own" in error.value.hint
     finally:
         await database.close()
+
+
+async def test_what_is_in_the_log_already_is_filed_as_new_records_are(
+    store: Store, url: str, kit: Kit
+) -> None:
+    judged = kit.judgement(labels=["pii.email"])
+    made = audit.Decision(
+        id="r-decision", at=judged.at, statement="q-1", state="approved", by=["dana", "omar"], digest="d"
+    )
+    await store.append([judged, made])
+
+    def undo(connection: Connection) -> None:
+        for name in ("owner", "database", "rule"):
+            connection.execute(text(f"DROP INDEX records_by_{name}"))
+            connection.execute(text(f"ALTER TABLE records DROP COLUMN {name}"))
+        for table in ("record_facets", "views"):
+            connection.execute(text(f"DROP TABLE {table}"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0005'"))
+
+    await store._database.transact(undo)
+    async with await Store.open(url, origin=ORIGIN, key=KEY) as again:
+        # it compares what records are found by with what they say
+        assert (await again.verify([KEY.public])).findings == ()
+        found = [await again.search(**{name: value}) for name, value in (("by", "omar"), ("rule", "reads"))]
+        assert [[j.record.id for j in page] for page in found] == [[judged.id], [judged.id]]

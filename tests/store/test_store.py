@@ -12,7 +12,7 @@ import pytest
 from firewall import audit
 from firewall.approval import State, Vote
 from firewall.errors import StoreError
-from firewall.store import Store
+from firewall.store import Store, search, views
 
 from .conftest import KEY, ORIGIN, START, Kit
 
@@ -217,6 +217,85 @@ async def test_search_by_each_thing(store: Store, kit: Kit) -> None:
         denied.id,
         other.id,
     ]
+
+
+async def test_search_by_what_a_statement_does_and_who_decided(store: Store, kit: Kit) -> None:
+    plain = kit.judgement()
+    labelled = kit.judgement(
+        owner="kim", database="ledger", rule="personal-data", verdict="hold", labels=["pii.email"]
+    )
+    written = kit.judgement(
+        effects=[audit.Effect(kind="update", object="public.orders", labels=["pci.pan"])], owner="kim"
+    )
+    decision = audit.Decision(
+        id="r-decision",
+        at=written.at,
+        statement=labelled.statement,
+        hold="h-1",
+        state="approved",
+        by=["dana", "omar"],
+        digest="ab" * 32,
+    )
+    await store.append([plain, labelled, written, decision])
+
+    async def found(**fields: object) -> list[str]:
+        return [judged.record.id for judged in await store.search(**fields)]
+
+    assert await found(owner="kim") == [written.id, labelled.id]
+    assert await found(database="ledger") == [labelled.id]
+    assert await found(rule="personal-data") == [labelled.id]
+    assert await found(effect="update") == [written.id]
+    assert await found(effect="read") == [labelled.id, plain.id]
+    assert await found(label="pci.pan") == [written.id]
+    assert await found(label="pii.email") == [labelled.id]
+    assert await found(by="omar") == [labelled.id]
+    assert await found(by="ann") == []
+    everything = {
+        "agent": "bot",
+        "owner": "kim",
+        "database": "ledger",
+        "verdict": "hold",
+        "rule": "personal-data",
+        "session": "s-1",
+        "effect": "read",
+        "label": "pii.email",
+        "relation": "customers",
+        "by": "dana",
+        "text": "from",
+    }
+    assert await found(**everything) == [labelled.id]
+    for name in everything:
+        assert await found(**everything | {name: "other"}) == []
+
+
+async def test_a_page_looks_so_far_and_no_further(
+    store: Store, kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "STRIDES", (2, 4))
+    monkeypatch.setattr(search, "RARE", 3)
+    old = kit.judgement(sql="SELECT 'needle'")
+    new = [kit.judgement() for _ in range(9)]
+    await store.append([old, *new])
+    pages = [await store.page(text="needle")]
+    while older := pages[-1].older:
+        pages.append(await store.page(text="needle", before=older))
+    assert [len(page.found) for page in pages] == [0, 0, 1]
+    assert [page.older for page in pages] == [new[5].id, new[1].id, None]
+    # whoever does not turn pages gets it at once
+    assert [judged.record for judged in await store.search(text="needle")] == [old]
+
+
+async def test_people_keep_their_own_views(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(views, "MAX_VIEWS", 2)
+    assert await store.views.keep("dana", "mine", "agent=bot")
+    assert await store.views.keep("dana", "all", "")
+    assert not await store.views.keep("dana", "third", "")
+    assert await store.views.keep("dana", "mine", "agent=crawler")
+    assert await store.views.of("dana") == {"all": "", "mine": "agent=crawler"}
+    assert await store.views.of("omar") == {}
+    await store.views.drop("omar", "mine")
+    await store.views.drop("dana", "all")
+    assert await store.views.of("dana") == {"mine": "agent=crawler"}
 
 
 async def test_search_goes_on_from_where_a_page_ended(store: Store, kit: Kit) -> None:
