@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 from sqlalchemy import Select, and_, func, or_, select
 
 from firewall import audit
+from firewall.errors import StoreError
 from firewall.store import engine, marks, rows, schema, search, tables
 
 if TYPE_CHECKING:
