@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from firewall import approval, audit, clock, ids
 from firewall.approval import State
-from firewall.errors import StoreError
+from firewall.errors import CatalogError, StoreError
+from firewall.places import FETCH
 from firewall.policy import Action, obligations
 from firewall.proxy import obliged, telling, text
 from firewall.proxy.standing import STANDS_SECONDS, Leave, Standing
@@ -61,6 +63,8 @@ class Clearance:
         # something was released under obligations: a cursor may return its rows any time later
         self._bounded = False
         self._cursors = obliged.Cursors()
+        # something was released read only, the same way
+        self._restricted = False
         # tickets for which rows of budgets are set aside
         self._counted: set[int] = set()
         self.standing = Standing(behind)
@@ -85,7 +89,7 @@ class Clearance:
         self._asked.add(ticket)
         try:
             refusal = await self._ask(ticket, judgement, acts, tell, moment)
-        except StoreError:
+        except (CatalogError, StoreError):
             if ticket in self._holds:
                 # nobody waits for it any more; if this fails as well it expires
                 with suppress(StoreError):
@@ -181,6 +185,10 @@ class Clearance:
             if all(effect.kind is Kind.TRANSACTION for effect in judgement.effects):
                 return
             bounds = obliged.bounds(self._guarded, judgement, owed, taken)
+            self._restricted |= owed.read_only
+        if self._restricted and any(statement.node == FETCH for statement in judgement.analysis.statements):
+            # what it makes run may be what was let run read only
+            bounds = replace(bounds or telling.bounds(judgement, obligations.NONE, None), read_only=True)
         obliged.declared(judgement, bounds, self._cursors)
         if bounds is not None:
             self._bounded = True
@@ -371,7 +379,7 @@ class Clearance:
             sql=text.printable(judgement.sql),
             parameters=tuple(value for act in acts for value in text.values(act)),
             rule=verdict.rule,
-            reasons=tuple(telling.reasons(judgement, deciding=True)),
+            reasons=(*telling.reasons(judgement, deciding=True), *telling.owing(judgement)),
             effects=telling.effects(judgement),
             labels=judgement.labels,
             risk=verdict.risk.value,

@@ -12,6 +12,7 @@ from firewall.masking import CURSOR
 from firewall.places import FETCH
 from firewall.policy import Action, obligations
 from firewall.proxy import telling, text
+from firewall.sql import Kind
 
 if TYPE_CHECKING:
     from firewall.budgets import Taken
@@ -24,6 +25,16 @@ if TYPE_CHECKING:
 _FETCH = re.compile(r"\bfetch\b", re.IGNORECASE)
 # Names of cursors of one session; once there are more, none is told from another.
 MAX_CURSORS = 10_000
+# What may end its transaction and begin another, in which what was said of the first does not hold.
+OWN_TRANSACTIONS = frozenset({"call_stmt", "do_stmt"})
+# What changes rows of tables or none at all. Whatever else there is may change some that Postgres does not
+# count: TRUNCATE and DROP, rewriting a table, foreign tables, other sessions.
+COUNTED = frozenset(
+    {
+        *(Kind.TRANSACTION, Kind.SETTING, Kind.SESSION, Kind.NOTIFY, Kind.READ, Kind.LOCK, Kind.CREATE),
+        *(Kind.INSERT, Kind.UPDATE, Kind.DELETE, Kind.COPY_IN, Kind.COPY_OUT),
+    }
+)
 
 
 class Cursors:
@@ -72,8 +83,10 @@ def obstacle(guarded: Guarded, judgement: Judgement, cursors: Cursors, *, bounde
             return telling.no_cursor()
     if not owed and not verdict.budgets:
         return None
-    if owed.max_affected_rows is not None or owed.read_only:
-        return telling.not_enforceable(judgement)
+    if owed.max_affected_rows is not None and (unseen := uncountable(judgement)):
+        return telling.not_countable(judgement, unseen)
+    if owed.read_only and any(statement.node in OWN_TRANSACTIONS for statement in statements):
+        return telling.not_read_only(judgement)
     if len(statements) > 1:
         return telling.not_by_one()
     if statements and statements[0].node in {CURSOR, FETCH} and not _only_masks(verdict):
@@ -91,9 +104,19 @@ def _fetches(function: Function) -> bool:
 
 
 def _only_masks(verdict: Verdict) -> bool:
-    """Rows of a cursor are not counted, nor is the time that they take."""
+    """Rows of a cursor are not counted, nor what they change, nor the time that they take."""
     owed = verdict.obligations
-    return owed.max_rows is None and owed.statement_timeout is None and not verdict.budgets
+    limits = (owed.max_rows, owed.max_affected_rows, owed.statement_timeout)
+    return all(limit is None for limit in limits) and not verdict.budgets
+
+
+def uncountable(judgement: Judgement) -> str:
+    """What of it changes rows that nobody can count, in words for people; empty if nothing does."""
+    for effect in judgement.effects:
+        if effect.kind not in COUNTED:
+            return str(effect)
+    nodes = (statement.node for statement in judgement.analysis.statements)
+    return next((node for node in nodes if node in OWN_TRANSACTIONS), "")
 
 
 def cannot_mask(guarded: Guarded, judgement: Judgement) -> bool:

@@ -30,6 +30,7 @@ EXPIRED = "QF002"
 VOIDED = "QF003"
 BEYOND = "QF005"
 LATE = "QF006"
+CHANGED = "QF007"
 USED_UP = "QF008"
 NOT_RECORDED = "58030"
 NOT_JUDGED = "58000"
@@ -183,17 +184,6 @@ def voided(hold: Hold) -> Refusal:
     )
 
 
-def not_enforceable(judgement: Judgement) -> Refusal:
-    """Its verdict lets it through under obligations that nobody can see to."""
-    verdict = judgement.verdict
-    return Refusal(
-        INSUFFICIENT_PRIVILEGE,
-        f"query-firewall: rule `{verdict.rule}` lets this run under obligations that cannot be enforced here",
-        detail=printable(str(verdict.obligations)),
-        hint="ask the policy's owner to hold such statements, or to let them run without obligations",
-    )
-
-
 def bounds(judgement: Judgement, owed: Obligations, taken: Taken | None) -> Bounds:
     """What sessions see to, and the errors of statements that go beyond. taken: of budgets, if they count."""
     rule = judgement.verdict.rule
@@ -213,7 +203,14 @@ def bounds(judgement: Judgement, owed: Obligations, taken: Taken | None) -> Boun
         detail=f"rule `{rule}` lets this run for at most {within or 0:g} s",
         hint="ask for less, or ask for it in parts",
     )
-    return Bounds(most, within, beyond, late)
+    changes = owed.max_affected_rows
+    too_many = Refusal(
+        CHANGED,
+        f"query-firewall: the change was undone, because it concerned more than {changes} rows",
+        detail=f"rule `{rule}` lets this run with at most {changes} rows changed, with all that they set off",
+        hint="change less at a time, or check the condition",
+    )
+    return Bounds(most, within, beyond, late, changes=changes, too_many=too_many, read_only=owed.read_only)
 
 
 def _used_up(judgement: Judgement, most: int) -> Refusal:
@@ -242,6 +239,35 @@ def not_maskable(judgement: Judgement) -> Refusal:
         detail=printable(str(verdict.obligations)),
         hint=hint,
     )
+
+
+def not_countable(judgement: Judgement, what: str) -> Refusal:
+    """It may change rows that Postgres does not count."""
+    owed = judgement.verdict.obligations
+    return Refusal(
+        INSUFFICIENT_PRIVILEGE,
+        "query-firewall: the rows that this changes cannot be counted, and only so many may be changed",
+        detail=printable(
+            f"rule `{judgement.verdict.rule}` allows at most {owed.max_affected_rows}; not counted: {what}"
+        ),
+        hint="change rows by INSERT, UPDATE, DELETE, MERGE or COPY FROM STDIN; or ask the policy's owner",
+    )
+
+
+def not_read_only(judgement: Judgement) -> Refusal:
+    """It may end the transaction that is read only."""
+    return Refusal(
+        INSUFFICIENT_PRIVILEGE,
+        "query-firewall: what can begin transactions of its own does not run read only",
+        detail=printable(f"rule `{judgement.verdict.rule}` lets this run read only"),
+        hint="run the queries inside it one by one",
+    )
+
+
+def owing(judgement: Judgement) -> list[str]:
+    """Under which obligations an approved statement runs."""
+    owed = judgement.verdict.obligations
+    return [printable(f"if approved, it runs with {owed}")] if owed else []
 
 
 def not_by_one() -> Refusal:

@@ -52,13 +52,13 @@ _FORGETS_ALL = frozenset({"DISCARD ALL", "DEALLOCATE ALL"})
 
 # By message type, what it can be an answer to.
 _ANSWERS = {
-    ord("1"): (Owed.PARSE, Owed.PROBE),
+    ord("1"): (Owed.PARSE, Owed.PROBE, Owed.OURS),
     ord("2"): (Owed.BIND,),
     ord("3"): (Owed.CLOSE,),
     ord("t"): (Owed.DESCRIBE,),
     ord("T"): (Owed.DESCRIBE, Owed.QUERY),
     ord("n"): (Owed.DESCRIBE,),
-    ord("C"): RUNS,
+    ord("C"): (*RUNS, Owed.OURS),
     ord("I"): RUNS,
     ord("H"): RUNS,
     ord("c"): RUNS,
@@ -163,6 +163,10 @@ class Backend:
 
     def _bulk(self, bulk: wire.Bulk) -> None:
         head = self.replies.head
+        if head is not None and head.owed is Owed.OURS:
+            self._half = False
+            self.bounding.heard(bulk.data)
+            return
         if head is None or head.owed not in RUNS:
             raise ProtocolViolation("the server sent rows that nobody asked for")
         work, data = head.work, bulk.data
@@ -241,19 +245,43 @@ class Backend:
                     self._over(head.portal)
                 case Owed.PROBE:
                     self.probe_accepted = True
-                case Owed.EXECUTE if not self.bounding.ends(head):
-                    # it is undone; this is not the client's answer
-                    self.skipping = head.work is not None and not head.work.simple
+                case Owed.OURS:
+                    self._counted(frame)
+                    return
+                case Owed.EXECUTE if not self.bounding.ends(head, frame):
+                    # this is not the client's answer, or not yet
+                    self._undone(head)
                     return
                 case Owed.EXECUTE:
                     self._executed(head, frame)
                 case _:
                     pass
+        self._say(frame, head)
+
+    def _say(self, frame: wire.Frame, head: Reply) -> None:
         work = head.work
         if work is not None and (work.simple or work.stopped is not None):
             self._answer_bounded(frame, head, work)
         elif not head.swallow:
             self.outbox.to_frontend(frame.raw)
+
+    def _counted(self, frame: wire.Frame) -> None:
+        """A text of our own has run: the execution that waits for what it says has ended, or is undone."""
+        ended = self.bounding.counted() if frame.code == ord("C") else None
+        if ended is None:
+            return
+        execution, answer = ended
+        if execution.work is not None and execution.work.stopped is not None:
+            self._undone(execution)
+        else:
+            self._executed(execution, answer)
+            self._say(answer, execution)
+
+    def _undone(self, execution: Reply) -> None:
+        """If it is, the client's batch has failed."""
+        work = execution.work
+        if work is not None and work.stopped is not None:
+            self.skipping = not work.simple
 
     def _answer_bounded(self, frame: wire.Frame, head: Reply, work: Work) -> None:
         """A Query's result without rows is not described, and a COPY that was stopped does not end well."""

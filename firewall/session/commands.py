@@ -95,10 +95,11 @@ class Masking:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a release has to keep to: rows that it returns at most, seconds that an execution of it may take.
+    """What a release has to keep to: rows that it returns at most, seconds that an execution of it may take,
+    rows that it changes at most.
 
-    None for any. beyond, late: what the client is told where it does not. masking: None where all of it may
-    be seen.
+    None for any. beyond, late, too_many: what the client is told where it does not. masking: None where all
+    of it may be seen. read_only: Postgres is told to let it change nothing.
     """
 
     most: int | None
@@ -106,6 +107,9 @@ class Bounds:
     beyond: Refusal
     late: Refusal
     masking: Masking | None = None
+    changes: int | None = None
+    too_many: Refusal | None = None
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,8 +245,8 @@ class Work:
 
     left: executions that have not ended. index: of its newest message among all that were sent.
     described: Postgres has been asked what its result is, before it was asked for any row. rows: that reached
-    the client. stopped: what the client is told, since it went beyond its bounds. simple: the client sent it
-    as a Query.
+    the client. changed: rows that its executions have changed, where they are counted. stopped: what the
+    client is told, since it went beyond its bounds. simple: the client sent it as a Query.
     """
 
     ticket: int
@@ -252,6 +256,7 @@ class Work:
     described: bool = False
     bounds: Bounds | None = None
     rows: int = 0
+    changed: int = 0
     stopped: Refusal | None = None
     simple: bool = False
     tags: list[str] = field(default_factory=list)

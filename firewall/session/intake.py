@@ -99,6 +99,9 @@ class Intake:
             case wire.CopyDone() | wire.CopyFail():
                 self._backend.copy_in = False
                 self._pass()
+                if self._backend.bounding.waits:
+                    # the one behind the Execute was read as part of the COPY, and no Sync follows yet
+                    self._outbox.to_backend(wire.Flush().encode())
             case wire.Sync() | wire.Flush():
                 self._line.pop()  # ignored during COPY (manual 53.2.6)
             case _:
@@ -208,6 +211,7 @@ class Intake:
             if unseen or (portal.guard is not None and not portal.described):
                 self._describe(name, portal)
             self._backend.prepared.prepares(portal.work.ruling.prepares)
+            self._backend.bounding.precedes(portal.work)
             execution = Reply(Owed.EXECUTE, work=portal.work, portal=portal)
             self._pass(execution)
             if portal.work.bounds is not None:

@@ -29,6 +29,7 @@ class Owed(Enum):
     QUERY = auto()
     REFUSAL = auto()  # the text that Postgres must fail
     PROBE = auto()  # a text sent as a Parse to hear whether Postgres accepts it
+    OURS = auto()  # a text of our own beside a bounded execution, to its Parse and to its Execute
 
 
 # Tuples, which compare by identity first: an enum's hash is a call in Python, and this is once a message.

@@ -373,6 +373,8 @@ class Deciding:
 
     def _send_bind(self, bind: wire.Bind, work: Work) -> None:
         self.touched = True
+        # Bind may plan the statement already, and run functions for that
+        self._backend.bounding.restricts(work)
         self._outbox.to_backend(self._line.pop().raw)
         replies = self._backend.replies
         replaced = self._backend.portals.find(bind.portal)

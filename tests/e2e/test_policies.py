@@ -35,20 +35,22 @@ def write(folder: Path, more: str, mode: str = "enforce") -> None:
 async def test_what_cannot_be_enforced_does_not_pass(
     postgres: EmbeddedPostgres, shop: str, tmp_path: Path
 ) -> None:
-    write(tmp_path, "  - {name: few, allow: read, why: w, obligations: {read_only: true}}\n")
+    write(tmp_path, "  - {name: few, allow: truncate, why: w, obligations: {max_affected_rows: 5}}\n")
     async with (
         open_house(postgres, shop, tmp_path) as house,
         await psycopg.AsyncConnection.connect(house.dsn(), autocommit=True) as connection,
     ):
         with pytest.raises(psycopg.errors.InsufficientPrivilege) as caught:
-            await connection.execute("SELECT name FROM products")
-        assert "under obligations that cannot be enforced here" in str(caught.value)
-        assert caught.value.diag.message_detail == "read only"
+            await connection.execute("TRUNCATE orders")
+        assert "cannot be counted" in str(caught.value)
+        assert caught.value.diag.message_detail == (
+            "rule `few` allows at most 5; not counted: truncate public.orders"
+        )
         assert [r["message"] for r in await house.records("refusal")] == [caught.value.diag.message_primary]
 
 
 async def test_observing_owes_nothing(postgres: EmbeddedPostgres, shop: str, tmp_path: Path) -> None:
-    write(tmp_path, "  - {name: few, allow: read, why: w, obligations: {read_only: true}}\n", "observe")
+    write(tmp_path, "  - {name: few, allow: read, why: w, obligations: {mask: {any: hash}}}\n", "observe")
     async with (
         open_house(postgres, shop, tmp_path) as house,
         await psycopg.AsyncConnection.connect(house.dsn(), autocommit=True) as connection,

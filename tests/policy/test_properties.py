@@ -121,8 +121,8 @@ def load(written: list[dict], default: str) -> policy.Policy:
     return load_named(named, default)
 
 
-def load_named(named: list[dict], default: str) -> policy.Policy:
-    data = {"version": 1, "default": default, "approval": {"groups": ["dba"]}, "rules": named}
+def load_named(named: list[dict], default: str, **more: object) -> policy.Policy:
+    data = {"version": 1, "default": default, "approval": {"groups": ["dba"]}, "rules": named, **more}
     return policy.parse(json.dumps(data), Path("p.yaml"))
 
 
@@ -145,6 +145,48 @@ def test_adding_a_hold_allows_nothing_more(written, hold, default, subject, aske
     before = load(written, default).evaluate(subject, asked, moment)
     after = load([*written, hold], default).evaluate(subject, asked, moment)
     assert before.action is Action.ALLOW or after.action is not Action.ALLOW
+
+
+BUDGET = {"name": "rows", "labels": "pii", "rows": 10, "per": "1h", "why": "enough"}
+owed = st.fixed_dictionaries(
+    {},
+    optional={
+        "max_rows": st.integers(0, 3),
+        "max_affected_rows": st.integers(0, 3),
+        "statement_timeout": st.sampled_from(["1s", "5s"]),
+        "read_only": st.just(value=True),
+    },
+).filter(bool)
+
+
+@given(some_rules, st.integers(0, 20) | st.none(), defaults, subjects, some_effects, moments)
+@settings(max_examples=200, deadline=None)
+def test_a_budget_lets_nothing_more_through(written, rows, default, subject, asked, moment):
+    named = [{"name": f"rule {number:02}", **rule} for number, rule in enumerate(written)]
+    before = load_named(named, default).evaluate(subject, asked, moment)
+    moment = replace(moment, spent={} if rows is None else {"rows": rows})
+    after = load_named(named, default, budgets=[BUDGET]).evaluate(subject, asked, moment)
+    assert ORDER.index(after.action) >= ORDER.index(before.action)
+    if after.budgets and (rows is None or rows >= BUDGET["rows"]):
+        assert after.action is not Action.ALLOW
+
+
+@given(some_rules, owed, st.integers(0, 4), defaults, subjects, some_effects, moments)
+@settings(max_examples=200, deadline=None)
+def test_an_obligation_changes_no_verdict_and_loosens_no_other(
+    written, more, where, default, subject, asked, moment
+):
+    rule = written[where % len(written)]
+    stricter = [
+        {**each, "obligations": more} if each is rule and "deny" not in each else each for each in written
+    ]
+    before = load(written, default).evaluate(subject, asked, moment)
+    after = load(stricter, default).evaluate(subject, asked, moment)
+    assert after.action is before.action
+    for limit in ("max_rows", "max_affected_rows", "statement_timeout"):
+        was, now = getattr(before.obligations, limit), getattr(after.obligations, limit)
+        assert was is None or (now is not None and now <= was)
+    assert after.obligations.read_only >= before.obligations.read_only
 
 
 @given(some_rules, defaults, subjects, some_effects, moments, st.randoms(use_true_random=False))

@@ -10,13 +10,13 @@ reads like a packet trace:
     ruled: 1 hold
 
 Events: `client:` `server:` bytes from that side; `ruled: TICKET VERDICT [flags]`,
-`cleared: TICKET [most=ROWS] [within=SECONDS] [masks=writes|reads]` (its one column arrives as `***`),
-`refused:`, `time over: NUMBER`, `cancelled`,
-`notice:`, `cancel`, `knock`, `client lost`, `client ended`, `time out`, `server lost`, `shut down`,
-`failed:`.
+`cleared: TICKET [most=ROWS] [within=SECONDS] [changes=ROWS] [read_only=] [masks=writes|reads]` (its one
+column arrives as `***`), `refused:`, `time over: NUMBER`, `cancelled`, `notice:`, `cancel`, `knock`,
+`client lost`, `client ended`, `time out`, `server lost`, `shut down`, `failed:`.
 Flags of a ruling: native, multi, doomed, ddl, path, `shows=2,3` (columns of relation 7 whose columns 1 and 2
 are labelled), fetches, opens, anything, own, prepares. `T 7.1,0.0` says where the columns of a result are.
-A refusal's bait is `bait` (a Parse) or `Q bait`; `Foresee` is left out, having no answer.
+`count` and `read only` are the texts of `bounds`, and `counts 1 NULL 3 on` answers the former. A refusal's
+bait is `bait` (a Parse) or `Q bait`; `Foresee` is left out, having no answer.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
 from firewall import session, wire
+from firewall.session import bounds as bounds_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 RESERVED = "ours"
+OURS = {bounds_of.COUNT: "count", bounds_of.READ_ONLY: "read only"}
 BAIT = "query_firewall refused this statement: "
 
 
@@ -117,7 +119,7 @@ def ruling(verdict: str, flags: str = "") -> session.Ruling:
 
 
 def bounds(flags: str) -> session.Bounds:
-    """`most=2`, `within=3`, `masks=reads`."""
+    """`most=2`, `within=3`, `changes=4`, `read_only=`, `masks=reads`, or several of them."""
     said = dict(flag.split("=") for flag in flags.split())
     return session.Bounds(
         int(said["most"]) if "most" in said else None,
@@ -125,6 +127,9 @@ def bounds(flags: str) -> session.Bounds:
         session.Refusal("QF005", "too many"),
         session.Refusal("QF006", "too long"),
         masking(said["masks"]) if "masks" in said else None,
+        int(said["changes"]) if "changes" in said else None,
+        session.Refusal("QF007", "too many changed"),
+        "read_only" in said,
     )
 
 
@@ -216,6 +221,9 @@ def from_server(text: str) -> bytes:  # one line for each message
             return code.encode() + b"\0\0\0\7\0\0\0"
         case "row":
             return wire.DataRow((rest.encode(),)).encode()
+        case "counts":
+            values = rest.split()
+            return wire.DataRow(tuple(None if v == "NULL" else v.encode() for v in values)).encode()
         case "d":
             return wire.CopyData(rest.encode()).encode()
         case "S":
@@ -329,6 +337,8 @@ def _asked(frame: wire.Frame) -> str:
     match wire.decode_frontend(frame):
         case wire.Query(sql):
             return "Q bait" if sql.startswith(BAIT) else f"Q {sql}"
+        case wire.Parse(name, sql) if sql in OURS:
+            return f"P {name}: {OURS[sql]}"
         case wire.Parse(name, sql):
             return "bait" if sql.startswith(BAIT) else f"P {name}: {sql}"
         case wire.Bind(portal, statement, _, values):

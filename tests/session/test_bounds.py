@@ -44,7 +44,184 @@ cleared: 1 {bounds}
 {clock}"""
 
 
+def beside(text: str) -> str:
+    return f"C S ours_ | P ours_: {text} | B ours_<ours_ | E ours_ | C P ours_ | C S ours_"
+
+
+def counted(counts: str) -> str:
+    return f"3 | 1 | 2 | counts {counts} | C SELECT 1 | 3 | 3"
+
+
+def change(limit: int, sql: str = "UPDATE") -> str:
+    """A Query that may change so many rows, until it is sent; 10 were changed before in its transaction."""
+    return f"""
+client: Q {sql}
+  judge 1 {sql}
+ruled: 1 allow
+  clear 1 {sql}
+cleared: 1 changes={limit}
+  server: {beside("count")} | {SENT.replace("SELECT 1", sql)}
+server: {counted("4 5 1 on")}
+"""
+
+
 PLAYBOOKS = {
+    "a change within its bounds": change(3)
+    + f"""
+server: 1 | 2 | n | C UPDATE 2
+  server: {beside("count")} | H
+server: {counted("4 8 1 on")}
+  client: C UPDATE 2
+  server: {CLOSED}
+server: 3 | 3 | Z T
+  client: Z T
+  done 1 UPDATE 2
+""",
+    "a change beyond is undone, whatever its tag says": change(3)
+    + f"""
+server: 1 | 2 | n | C UPDATE 2
+  server: {beside("count")} | H
+client: Q SELECT 2
+server: {counted("4 7 3 on")}
+  server: bait
+server: E 42601 syntax
+  client: E QF007 too many changed
+  server: S
+  done 1 ! QF007 too many changed
+  judge 2 SELECT 2
+server: Z E
+  client: Z E
+""",
+    "where nobody counts": change(3)
+    + f"""
+server: 1 | 2 | n | C UPDATE 1
+  server: {beside("count")} | H
+server: {counted("NULL NULL NULL off")}
+  server: bait
+server: E 42601 syntax
+  client: E 55000 query-firewall: the rows that this changes could not be counted, so it was undone
+  server: S
+  done 1 ! 55000 query-firewall: the rows that this changes could not be counted, so it was undone
+server: Z I
+  client: Z I
+""",
+    "a cancel while it is counted": change(3)
+    + f"""
+server: 1 | 2 | n | C UPDATE 1
+  server: {beside("count")} | H
+cancel
+  cancel upstream
+server: 3 | 1 | E 57014 cancelled
+  client: E 57014 cancelled
+  server: S
+  done 1 ! 57014 cancelled
+server: Z I
+  client: Z I
+""",
+    "a change in a transaction that has failed": f"""
+client: Q UPDATE
+  judge 1 UPDATE
+ruled: 1 allow
+  clear 1 UPDATE
+cleared: 1 changes=1
+  server: {beside("count")} | {SENT.replace("SELECT 1", "UPDATE")}
+server: 3 | E 25P02 aborted
+  client: E 25P02 aborted
+  server: S
+  done 1 ! 25P02 aborted
+server: Z E
+  client: Z E
+""",
+    "what a portal changes is counted at each of its parts": f"""
+client: P : UPDATE | B < | E  1 | S
+  server: P : UPDATE
+  judge 1 UPDATE
+ruled: 1 allow
+  clear 1 UPDATE
+cleared: 1 changes=1
+  server: B < | {beside("count")} | E  1 | H
+server: 1 | 2 | {counted("NULL NULL NULL on")} | row a | s
+  client: 1 | 2 | row a
+  server: {beside("count")} | H
+server: {counted("0 2 0 on")}
+  server: bait
+server: E 42601 syntax
+  client: E QF007 too many changed
+  server: S
+  done 1 ! QF007 too many changed
+server: Z I
+  client: Z I
+""",
+    "a batch is counted together, and what is behind it in the pipeline waits": f"""
+client: P s: UPDATE | B <s | E | B <s | E | S
+  server: P s: UPDATE
+  judge 1 UPDATE
+ruled: 1 allow
+  clear 1 UPDATE ; UPDATE
+cleared: 1 changes=3
+  server: B <s | {beside("count")} | E | H
+server: 1 | 2 | {counted("0 0 0 on")} | C UPDATE 2
+  client: 1 | 2
+  server: {beside("count")} | H
+server: {counted("0 2 0 on")}
+  client: C UPDATE 2
+  server: B <s | {beside("count")} | E | H
+server: 2 | {counted("0 2 0 on")} | C UPDATE 2
+  client: 2
+  server: {beside("count")} | H
+server: {counted("0 4 0 on")}
+  server: bait
+server: E 42601 syntax
+  client: E QF007 too many changed
+  server: S
+  done 1 ! QF007 too many changed
+server: Z I
+  client: Z I
+""",
+    "data for COPY is flushed through, and counted": change(1, "COPY")
+    + f"""
+server: 1 | 2 | n | G
+  client: G
+client: d a | c
+  server: d a | c | H
+server: C COPY 1
+  server: {beside("count")} | H
+server: {counted("5 5 1 on")}
+  client: C COPY 1
+  server: {CLOSED}
+server: 3 | 3 | Z I
+  client: Z I
+  done 1 COPY 1
+""",
+    "read only is said before anything can run": f"""
+client: P : SELECT 1 | B < | E | S
+  server: P : SELECT 1
+  judge 1 SELECT 1
+ruled: 1 allow
+  clear 1 SELECT 1
+cleared: 1 read_only=
+  server: {beside("read only")} | B < | {beside("read only")} | E | H
+server: 1 | 3 | 1 | 2 | C SET | 3 | 3 | 2 | 3 | 1 | 2 | C SET | 3 | 3 | row a | C SELECT 1
+  client: 1 | 2 | row a | C SELECT 1
+  server: S
+  done 1 SELECT 1
+server: Z I
+  client: Z I
+""",
+    "a Query that is read only": f"""
+client: Q SELECT 1
+  judge 1 SELECT 1
+ruled: 1 allow
+  clear 1 SELECT 1
+cleared: 1 read_only=
+  server: {beside("read only")} | {SENT}
+server: 3 | 1 | 2 | C SET | 3 | 3 | 1 | 2 | T | row a | C SELECT 1
+  client: T | row a | C SELECT 1
+  server: {CLOSED}
+server: 3 | 3 | Z I
+  client: Z I
+  done 1 SELECT 1
+""",
     "a Query within its bounds": query("most=2")
     + f"""
 server: 1 | 2 | T | row a | row b | C SELECT 2
@@ -127,7 +304,7 @@ server: 1 | 2 | n | H | d a | d b | c | C COPY 2
 server: 1 | 2 | n | G
   client: G
 client: d x | c
-  server: d x | c
+  server: d x | c | H
 server: C COPY 1
   client: C COPY 1
   server: {CLOSED}
