@@ -18,6 +18,8 @@ _RULES = tuple(
         (r"\bpg_toast_\d+", "pg_toast_N"),
         (r"\b(PID|pid|process) \d+", r"\1 N"),
         (r"\b(actual time=)[\d.]+", r"\1N"),
+        # blocks that were still in the cache
+        (r"\b(Buffers: ).*", r"\1N"),
         (r"\b((?:Planning|Execution) Time: |Time: )[\d.]+ ms", r"\1N ms"),
         (r"\b(port \")?(127\.0\.0\.1:)?\d{5}(?=/| failed)", "PORT"),
         (r'(port ")\d+(")', r"\1N\2"),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         ("server process with PID 4242", "server process with PID 17"),
         ("Time: 1.234 ms", "Time: 22.1 ms"),
         ("(actual time=0.01..0.02 rows=3)", "(actual time=1.5..2.25 rows=3)"),
+        ("   Buffers: shared hit=154", "   Buffers: shared hit=159 read=2"),
         ("Sun Nov 22 19:23:36.123456 2026 PST", "Mon Nov 23 01:02:03.4 2026 PST"),
         ("COPY FROM '/tmp/x/files-d/t'", "COPY FROM '/tmp/x/files-f/t'"),
     ],
