@@ -125,11 +125,11 @@ class Conversation:
         lane = self._lane
         leave: Leave | None = lane.look(data)  # type: ignore[assignment]  # what `cleared` was told
         if leave is None:
-            self._event(lambda: self._machine.receive_frontend(data))
+            self._received(data)
             return
         if not self._standing.lets(leave):
             lane.forget()
-            self._event(lambda: self._machine.receive_frontend(data))
+            self._received(data)
             return
         run = Run(leave, lane.enter(), time.time_ns(), lane.bind, lane.types)
         self._server.write(data)
@@ -142,7 +142,7 @@ class Conversation:
     def _from_back(self, data: bytes) -> None:
         lane = self._lane
         if not lane.leaves(data):
-            self._event(lambda: self._machine.receive_backend(data))
+            self._answered(data)
             return
         self._front.write(data)
         self._keep_time()
@@ -150,6 +150,14 @@ class Conversation:
             self._standing.passed(lane.number, lane.tag, lane.size)
         except Exception as error:  # noqa: BLE001 — as above
             self._fail(error)
+
+    # what has a lambda in it is a closure whenever it is called: not for the two above
+
+    def _received(self, data: bytes) -> None:
+        self._event(lambda: self._machine.receive_frontend(data))
+
+    def _answered(self, data: bytes) -> None:
+        self._event(lambda: self._machine.receive_backend(data))
 
     # --- commands
 

@@ -1,7 +1,7 @@
 """`python -m tests.benchmarks.search`: how long the query log's first page takes in a log of a million.
 
 Both kinds of store, filled through the log's own writer with judgements of a year by 40 agents, each text
-made new by a literal. Every filter alone, some together, some that meet nothing; the first page and one later,
+made new by a literal. Every filter alone, some together, some that meet nothing; the first page and a later,
 as the console asks for them. Times are on the clock: what a person waits for.
 """
 
