@@ -16,6 +16,7 @@ from firewall.approval import Person, State
 from firewall.catalog.introspect import reread
 from firewall.desk import Desk
 from firewall.errors import CatalogError, ConfigurationError, Place, Problem, StoreError
+from firewall.explaining import explain
 from firewall.gate import Gate
 from firewall.keyfile import derived, mask_key, signing_key
 from firewall.policy.diff import diff
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from firewall.catalog import Snapshot
     from firewall.catalog.introspect import Reading
+    from firewall.explaining import Explained
 
 log = structlog.get_logger(__name__)
 
@@ -256,13 +258,31 @@ class App:
             person_by_token=lambda token: self.store.person_by_token(credentials.token_hash(token)),
             is_person=self._is_person,
             is_approver=lambda name: any(gate.policy.person(name) for gate in self.gates.values()),
-            search=self.store.search,
+            search=self.store.page,
             statement=self.store.statement_records,
+            views=self.store.views,
+            prove=self.store.prove,
+            explain=self._explain,
+            log_key=str(self.key.public),
             verify_log=lambda: self.store.verify([self.key.public]),
             status=self._status,
             record=lambda record: self.store.append([record]),
             cookie_key=self._derived("cookie"),
         )
+
+    async def _explain(self, agent: str, database: str, text: str) -> Explained | None:
+        gate = self.gates.get(database)
+        if gate is None:
+            return None
+        known = await self.store.agent(agent)
+        subject = policy.Subject(
+            agent=agent,
+            owner=known.owner if known else "",
+            database=database,
+            environment=self.settings.databases[database].environment,
+            team=known.team if known else "",
+        )
+        return await explain(gate, subject, text)
 
     async def _is_person(self, name: str) -> bool:
         return any(not token.revoked for token in await self.store.tokens(name))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from firewall import audit
     from firewall.desk import Desk
+    from firewall.explaining import Explained
 
 
 class Judged(Protocol):
@@ -28,25 +29,49 @@ class Judged(Protocol):
     def refusal(self) -> audit.Refusal | None: ...
 
 
+class Page(Protocol):
+    """A page of the query log. older: the `before` of the next one; a short page may have one, too."""
+
+    @property
+    def found(self) -> Sequence[Judged]: ...
+    @property
+    def older(self) -> str | None: ...
+
+
 class Search(Protocol):
     """The query log: judgements, newest first, at most `limit`. None means the filter is not set.
 
-    relation: with its schema, or the bare name; text: anywhere in the statement, in any case.
-    `since <= at < until`; before: the id of the last record of the page before.
+    effect: the kind of one of its effects; relation: with its schema, or the bare name; by: who decided its
+    hold; text: anywhere in the statement, in any case. `since <= at < until`.
     """
 
     def __call__(  # noqa: PLR0913 — each filter of the page is one keyword
         self,
         *,
         agent: str | None = None,
-        relation: str | None = None,
+        owner: str | None = None,
+        database: str | None = None,
         verdict: str | None = None,
+        rule: str | None = None,
+        session: str | None = None,
+        effect: str | None = None,
+        label: str | None = None,
+        relation: str | None = None,
+        by: str | None = None,
+        text: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
-        text: str | None = None,
         limit: int = 100,
         before: str | None = None,
-    ) -> Awaitable[Sequence[Judged]]: ...
+    ) -> Awaitable[Page]: ...
+
+
+class Views(Protocol):
+    """Filters that a person keeps under a name, as the query part of the log page's address."""
+
+    async def of(self, person: str) -> dict[str, str]: ...
+    async def keep(self, person: str, name: str, query: str) -> bool: ...
+    async def drop(self, person: str, name: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +104,10 @@ class House:
     is_approver: whether policy knows the person as one who may decide something, for what a page offers;
         the desk alone says whether a vote counts.
     statement: every record of one statement, oldest first; empty when there is none.
+    prove: that the record of that id is in its log as signed last. Raises StoreError, ProofError.
+    explain: what an agent's text would do in a database, as policy and catalog are now; None for a database
+        that is not guarded. Raises CatalogError, StoreError. Nothing is run.
+    log_key: the public key of the log, as `name+hash+key`.
     status: raises `StoreError` when the store cannot be read, which makes the firewall not ready.
     cookie_key: at least 32 random bytes, kept across restarts; whoever knows it can sign in as anyone.
     """
@@ -89,6 +118,10 @@ class House:
     is_approver: Callable[[str], bool]
     search: Search
     statement: Callable[[str], Awaitable[Sequence[audit.Record]]]
+    views: Views
+    prove: Callable[[str], Awaitable[audit.Inclusion]]
+    explain: Callable[[str, str, str], Awaitable[Explained | None]]
+    log_key: str
     verify_log: Callable[[], Awaitable[audit.Report]]
     status: Callable[[], Awaitable[Status]]
     record: Callable[[audit.Record], Awaitable[None]]

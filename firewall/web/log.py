@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from firewall.sql import Kind
 from firewall.web.models import Statements, StatementView
 
 if TYPE_CHECKING:
@@ -35,13 +36,20 @@ Time = Annotated[datetime | None, BeforeValidator(_moment), Field(default=None)]
 class Filters(BaseModel):
     """Which judged statements. Times are ISO 8601, UTC unless they name a zone: `since <= at < until`.
 
-    before: the `older` of the page before.
+    effect: the kind of one of its effects. by: who decided its hold. before: the `older` of the page before.
     """
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
     agent: Text
+    owner: Text
+    database: Text
+    rule: Text
+    session: Text
+    effect: Annotated[Kind | None, Blank] = None
+    label: Text
     relation: Text
+    by: Text
     verdict: Annotated[Literal["allow", "hold", "deny"] | None, Blank] = None
     text: Text
     since: Time
@@ -51,8 +59,6 @@ class Filters(BaseModel):
 
 
 async def search(house: House, filters: Filters) -> Statements:
-    """One page of the log; one row more than asked for says whether there is another page."""
-    asked = filters.model_dump() | {"limit": filters.limit + 1}
-    rows = await house.search(**asked)
-    found = [StatementView.of(row) for row in rows[: filters.limit]]
-    return Statements(statements=found, older=found[-1].id if len(rows) > filters.limit else None)
+    """One page of the log."""
+    page = await house.search(**filters.model_dump())
+    return Statements(statements=[StatementView.of(row) for row in page.found], older=page.older)

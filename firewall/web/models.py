@@ -135,7 +135,10 @@ class StatementView(_View):
 
 
 class Statements(_View):
-    """Newest first. `older` is the `before` of the next page, absent on the last one."""
+    """Newest first. `older` is the `before` of the next page, absent on the last one.
+
+    A page may be short, or empty, and have an `older`: a search looks so far at a time, and no further.
+    """
 
     statements: list[StatementView]
     older: str | None = None

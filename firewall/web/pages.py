@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from firewall import clock
 from firewall.approval import Hold, State
 from firewall.errors import StoreError
-from firewall.web import decide, log, problems
+from firewall.web import decide, problems
 from firewall.web.problems import Trouble
 from firewall.web.render import page
 from firewall.web.who import Form, TheHouse, Visitor  # noqa: TC001 — FastAPI resolves the routes' annotations
@@ -27,7 +27,6 @@ CHANNEL = "web"
 MAX_WAITING = 200
 RECENT = 8
 DECIDED = tuple(state for state in State if state is not State.PENDING)
-FILTERS = ("agent", "relation", "verdict", "text", "since", "until", "before")
 
 router = APIRouter(include_in_schema=False)
 Id = Annotated[str, Path(max_length=64)]
@@ -55,35 +54,6 @@ async def approve(request: Request, house: TheHouse, posted: Form, hold_id: Id) 
 @router.post("/holds/{hold_id}/deny")
 async def deny(request: Request, house: TheHouse, posted: Form, hold_id: Id) -> Response:
     return await _decided(request, house, posted, hold_id, decide.Denial)
-
-
-@router.get("/log")
-async def show_log(request: Request, house: TheHouse, visit: Visitor) -> Response:
-    """The query log. A filter that cannot be taken is said beside the form, and nothing is searched."""
-    given = {name: request.query_params.get(name, "")[:400] for name in FILTERS}
-    try:
-        filters = log.Filters.model_validate({name: value for name, value in given.items() if value})
-    except ValidationError as error:
-        wrong = problems.in_words([_at_root(problem) for problem in error.errors(include_url=False)])
-        context: dict[str, Any] = {"given": given, "wrong": wrong, "statements": [], "older": None}
-        return page(request, "log.html", visit, context, status=HTTPStatus.UNPROCESSABLE_ENTITY)
-    found = await log.search(house, filters)
-    context = {"given": given, "wrong": "", "statements": found.statements, "older": found.older}
-    return page(request, "log.html", visit, context)
-
-
-@router.get("/statements/{statement_id}")
-async def show_statement(request: Request, house: TheHouse, visit: Visitor, statement_id: Id) -> Response:
-    """One statement from its judgement to its outcome."""
-    records = await house.statement(statement_id)
-    if not records:
-        raise Trouble(
-            HTTPStatus.NOT_FOUND, f"the log has no statement `{statement_id}`; look in the query log"
-        )
-    judged = next((record for record in records if record.kind == "judgement"), None)
-    hold = next((record.hold for record in records if record.hold), "")
-    context = {"statement": statement_id, "records": records, "judged": judged, "hold_id": hold}
-    return page(request, "statement.html", visit, context)
 
 
 @router.get("/status")
@@ -142,7 +112,7 @@ async def _decided(
     try:
         word = kind.model_validate(posted.values)
     except ValidationError as error:
-        wrong = problems.in_words([_at_root(problem) for problem in error.errors(include_url=False)])
+        wrong = problems.of_form(error)
         return await _hold_page(request, house, posted.visit, hold, wrong, HTTPStatus.UNPROCESSABLE_ENTITY)
     if word.digest is None:
         wrong = "`digest`: the form must say what was shown; reload the page"
@@ -163,8 +133,3 @@ async def _status_page(request: Request, house: House, visit: Visit, report: aud
             HTTPStatus.SERVICE_UNAVAILABLE, "the store cannot be read; nothing passes until it can"
         ) from error
     return page(request, "status.html", visit, {"status": status, "report": report})
-
-
-def _at_root(problem: Any) -> problems.FieldProblem:
-    place = ".".join(str(part) for part in problem["loc"])
-    return problems.FieldProblem(field=place, message=problem["msg"].removeprefix("Value error, ").lower())

@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pydantic import ValidationError
+
 API_PREFIX = "/api/"
 MEDIA_TYPE = "application/problem+json"
 
@@ -77,6 +79,16 @@ def fields(errors: Sequence[Mapping[str, object]]) -> list[FieldProblem]:
 def in_words(problems: Sequence[FieldProblem]) -> str:
     """All of them in one line."""
     return "; ".join(f"`{p.field}`: {p.message}" for p in problems) or "the request cannot be read"
+
+
+def of_form(error: ValidationError) -> str:
+    """What is wrong with the fields of a form, in one line."""
+    return in_words(
+        [
+            FieldProblem(field=".".join(map(str, problem["loc"])), message=_lower(problem["msg"]))
+            for problem in error.errors(include_url=False)
+        ]
+    )
 
 
 def _lower(message: str) -> str:

@@ -1,65 +1,108 @@
-"""Makes the README's pictures: `make pictures`. Needs Debian's chromium; shows the console's sample data."""
+"""Makes the README's pictures: `make pictures`. Needs Debian's chromium; shows the console's sample data.
+
+With `--all FOLDER` every page, in light and dark, at desk and phone width, for whoever changes the look.
+"""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import shutil
-import subprocess
 import sys
-import tempfile
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import aiohttp
+from playwright.async_api import async_playwright
+
+from tests.web.test_browser import FLAGS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from playwright.async_api import Browser, Page
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ROOT / "fixtures" / "pictures"
+STATEMENT = "q-0LINEAGE00"
 SHOTS = {
-    "held.png": ("/holds/h-0CANCEL000", "1100,1010"),
-    "queue.png": ("/", "1100,880"),
+    "held.png": ("/holds/h-0CANCEL000", 1100, 1010),
+    "queue.png": ("/", 1100, 880),
+    "log.png": ("/log", 1100, 760),
+    "statement.png": (f"/statements/{STATEMENT}", 1100, 1180),
 }
-# without these, headless Chromium asks its maker's servers for this and that
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
+PAGES = {
+    "queue": "/",
+    "hold": "/holds/h-0CANCEL000",
+    "log": "/log?text=customers&database=shop",
+    "statement": f"/statements/{STATEMENT}",
+    "status": "/status",
+    "signin": "/signin",
+}
+WIDTHS = {"desk": 1180, "phone": 390}
+
+
+@asynccontextmanager
+async def preview() -> AsyncIterator[str]:
+    """The address of a console with sample data."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.web.preview"), cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        yield (await asyncio.wait_for(process.stdout.readline(), 60)).decode().strip().rstrip("/")
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def shown(page: Page, url: str) -> None:
+    """The page as a person sees it after a moment; a statement with its proof worked out."""
+    await page.goto(url)
+    if "/statements/" in url:
+        await page.get_by_role("button", name="Verify here").click()
+        await page.locator("#proof-said[data-said]:not([data-said=''])").wait_for()
+
+
+async def readme(chromium: Browser, url: str) -> None:
+    PICTURES.mkdir(exist_ok=True)
+    for name, (path, width, height) in SHOTS.items():
+        page = await chromium.new_page(viewport={"width": width, "height": height})
+        await shown(page, url + path)
+        await page.screenshot(path=PICTURES / name)
+        await page.close()
+        print((PICTURES / name).relative_to(ROOT))
+
+
+async def everything(chromium: Browser, url: str, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for scheme in ("light", "dark"):
+        for at, width in WIDTHS.items():
+            page = await chromium.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+            for name, path in PAGES.items():
+                await shown(page, url + path)
+                await page.screenshot(path=folder / f"{name}-{at}-{scheme}.png", full_page=True)
+            await page.close()
 
 
 async def main() -> int:
-    chromium = shutil.which("chromium")
-    if chromium is None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--all", type=Path, metavar="FOLDER")
+    given = parser.parse_args()
+    found = shutil.which("chromium")
+    if found is None:
         print("no `chromium` here; on Debian: apt-get install chromium", file=sys.stderr)
         return 1
-    preview = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.web.preview"), cwd=ROOT, stdout=asyncio.subprocess.PIPE
-    )
-    assert preview.stdout is not None
-    try:
-        url = (await asyncio.wait_for(preview.stdout.readline(), 60)).decode().strip().rstrip("/")
-        await _answers(url)
-        PICTURES.mkdir(exist_ok=True)
-        for name, (path, size) in SHOTS.items():
-            with tempfile.TemporaryDirectory() as profile:
-                target = PICTURES / name
-                shot = (f"--user-data-dir={profile}", f"--window-size={size}", f"--screenshot={target}")
-                await asyncio.to_thread(
-                    subprocess.run, [chromium, *FLAGS, *shot, url + path], check=True, capture_output=True
-                )
-                print(target.relative_to(ROOT))
-    finally:
-        preview.terminate()
-        await preview.wait()
+    async with preview() as url, async_playwright() as driver:
+        chromium = await driver.chromium.launch(executable_path=found, args=[*FLAGS, "--no-sandbox"])
+        try:
+            if given.all:
+                await everything(chromium, url, given.all)
+            else:
+                await readme(chromium, url)
+        finally:
+            await chromium.close()
     return 0
-
-
-async def _answers(url: str) -> None:
-    async with asyncio.timeout(30), aiohttp.ClientSession() as http:
-        while True:
-            try:
-                async with http.get(f"{url}/health") as answer:
-                    if answer.status == 200:
-                        return
-            except aiohttp.ClientError:
-                await asyncio.sleep(0.1)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,15 @@ EXPORT = """\
 SELECT c.email, c.phone, p.card_number, sum(i.amount) AS spent
 FROM customers c JOIN payment_methods p ON p.customer_id = c.id JOIN invoices i ON i.customer_id = c.id
 WHERE i.issued_at >= date_trunc('month', now()) GROUP BY 1, 2, 3 ORDER BY spent DESC"""
+LINEAGE = """\
+SELECT c.name, c.email AS contact, p.card_number AS card,
+       sum(i.quantity * r.price) AS spent
+  FROM customers c
+  JOIN orders o ON o.customer_id = c.id
+  JOIN payments p ON p.order_id = o.id
+  JOIN order_items i ON i.order_id = o.id
+  JOIN products r ON r.id = i.product_id
+ GROUP BY 1, 2, 3"""
 HOSTILE = (
     "SELECT name FROM customers /* \u202e evitcani ,elbassimrah \u2066 */ WHERE id = 7;\u200b"
     "<script>alert('x')</script> -- <img src=x onerror=alert(1)>\n"
@@ -92,6 +101,7 @@ async def fill(house: sample.Sample, *, empty: bool) -> None:
             await house.desk.consume(made.id, made.digest, [])
             await house.desk.note_outcome(made.id, outcome)
     await log(house)
+    await told_in_full(house)
     if empty:
         return
     held = [
@@ -182,6 +192,86 @@ async def fill(house: sample.Sample, *, empty: bool) -> None:
             ),
         ]
     )
+
+
+async def told_in_full(house: sample.Sample) -> None:
+    """One statement from its judgement to its outcome."""
+    reason = "personal data and card numbers wait for two people: read public.payments"
+    session = ids.session_id()
+    made = sample.hold(
+        LINEAGE,
+        id="h-0LINEAGE00",
+        statement="q-0LINEAGE00",
+        session=session,
+        agent="growth-agent",
+        owner="sam@example.com",
+        requesters=frozenset({"sam@example.com"}),
+        rule="personal-data",
+        reasons=(reason,),
+        effects=("read public.customers (name, email)", "read public.payments (card_number)"),
+        labels=("pii.email", "pci.pan"),
+        groups=("dba", "security"),
+        quorum=2,
+    )
+    effects = [
+        audit.Effect(kind="read", object="public.customers", columns=["name", "email"], labels=["pii.email"]),
+        audit.Effect(kind="read", object="public.payments", columns=["card_number"], labels=["pci.pan"]),
+        audit.Effect(kind="read", object="public.order_items", columns=["quantity"]),
+        audit.Effect(kind="read", object="public.products", columns=["price"]),
+    ]
+    await house.store.append(
+        [
+            sample.judgement(
+                LINEAGE,
+                statement=made.statement,
+                at=clock.stamp(made.opened_at - timedelta(milliseconds=4)),
+                session=session,
+                hold=made.id,
+                agent=made.agent,
+                owner=made.owner,
+                verdict="hold",
+                risk="high",
+                rule=made.rule,
+                reasons=[reason],
+                effects=effects,
+                relations=[effect.object for effect in effects],
+                labels=list(made.labels),
+            )
+        ]
+    )
+    await house.desk.open(made)
+    for person, channel in (("omar@example.com", "slack"), ("dana@example.com", "web")):
+        await house.desk.vote(
+            made.id,
+            person,
+            approve=True,
+            reason="ticket SEC-88 checked" if channel == "slack" else "",
+            channel=channel,
+        )
+    common = {"session": session, "statement": made.statement, "agent": made.agent}
+    release = audit.Release(
+        id=ids.record_id(),
+        at=clock.stamp(clock.now()),
+        hold=made.id,
+        digest=made.digest,
+        leave=f"hold {made.id}",
+        **common,
+    )
+    await house.desk.consume(made.id, made.digest, [release])
+    await house.store.append(
+        [
+            audit.Outcome(
+                id=ids.record_id(),
+                at=clock.stamp(clock.now()),
+                tag="SELECT 214",
+                rows=214,
+                bytes=19_774,
+                micros=48_310,
+                **common,
+            )
+        ]
+    )
+    await house.desk.note_outcome(made.id, "SELECT 214")
 
 
 async def log(house: sample.Sample) -> None:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from firewall import audit, clock, ids
+from firewall import audit, clock, ids, policy
 from firewall.approval import Hold, Person, State
 from firewall.desk import Desk
+from firewall.explaining import Explained, explain
+from firewall.gate import Gate
 from firewall.web import Database, House, Status
+from tests.test_gate import Analysts, Catalog
 
 if TYPE_CHECKING:
     from firewall.store import Store
 
+ROOT = Path(__file__).resolve().parents[2]
 ORIGIN = "log.test"
 KEY = audit.SigningKey(ORIGIN, bytes(range(32)))
 COOKIE_KEY = bytes(range(64, 96))
@@ -36,6 +41,7 @@ class Sample:
     tokens: dict[str, str] = field(default_factory=lambda: dict(TOKENS))
     desk: Desk = field(init=False)
     house: House = field(init=False)
+    _gate: Gate | None = None
 
     def __post_init__(self) -> None:
         self.desk = Desk(self.store, lambda name, _: PEOPLE.get(name))
@@ -44,8 +50,12 @@ class Sample:
             person_by_token=self._person_by_token,
             is_person=self._is_person,
             is_approver=PEOPLE.__contains__,
-            search=self.store.search,
+            search=self.store.page,
             statement=self.store.statement_records,
+            views=self.store.views,
+            prove=self.store.prove,
+            explain=self._explain,
+            log_key=str(KEY.public),
             verify_log=self._verify,
             status=self._status,
             record=self._record,
@@ -62,6 +72,17 @@ class Sample:
 
     async def _is_person(self, person: str) -> bool:
         return person in self.tokens.values()
+
+    async def _explain(self, agent: str, database: str, text: str) -> Explained | None:
+        if database != "shop":
+            return None
+        if self._gate is None:
+            analysts, catalog = Analysts(), Catalog()
+            rules = policy.load(ROOT / "policies" / "production.yaml")
+            self._gate = Gate(rules, analysts, catalog.read)  # type: ignore[arg-type]  # all it uses
+            await self._gate.refresh()
+        subject = policy.Subject(agent, "lena@example.com", database, "production")
+        return await explain(self._gate, subject, text)
 
     async def _verify(self) -> audit.Report:
         return await self.store.verify([KEY.public])
