@@ -47,8 +47,8 @@ MODULES = (
     "firewall/season.py",
     *(f"firewall/proxy/{name}.py" for name in ("behind", "conversation", "link", "standing", "text")),
 )
-# what the compiled modules are checked against
-SOURCES = ("firewall/wire", "firewall/session", "firewall/errors.py", ".ci/hatch_build.py")
+# what the compiled modules are, and what they are checked against
+SOURCES = ("firewall/wire", "firewall/session", "firewall/errors.py", ".ci/hatch_build.py", *MODULES)
 SETTINGS = """[mypy]
 follow_imports = silent
 ignore_missing_imports = True
@@ -118,11 +118,11 @@ def compiled_copy(folder: Path) -> str:
     What was compiled before from the same sources is taken from `build/`.
     """
     digest = hashlib.sha256(sys.version.encode())
-    files = (
+    files = {
         path
         for name in SOURCES
         for path in ([ROOT / name] if name.endswith(".py") else (ROOT / name).glob("*.py"))
-    )
+    }
     for path in sorted(files):
         digest.update(path.read_bytes())
     kept = ROOT / "build" / f"compiled-{digest.hexdigest()[:16]}"
