@@ -86,6 +86,8 @@ class Lane:
         self._names: dict[bytes, Entry] = {}
         self._seen: Entry | None = None
         self._flying: Entry | None = None
+        # the last that happened was a run that was answered: the session is where it was before
+        self._rested = False
         self._parses = False
         self._describes = False
         self._newest_parse = b""
@@ -165,7 +167,9 @@ class Lane:
     def look(self, data: bytes) -> object | None:
         """What the edge said stands for the one run that `data` is; None if it is anything else."""
         size = len(data)
-        if (not self._entries and not self._names) or size < 6 or size > MAX_CHUNK or not self._at_rest():
+        if (not self._entries and not self._names) or size < 6 or size > MAX_CHUNK:
+            return None
+        if not self._rested and not self._at_rest():
             return None
         code = data[0]
         at = 0
@@ -210,6 +214,7 @@ class Lane:
         """The chunk that was looked at is about to be sent; the ticket of its run."""
         self._flying = self._seen
         self._seen = None
+        self._rested = False
         self.number = self._deciding.take_ticket()
         return self.number
 
@@ -264,7 +269,8 @@ class Lane:
         return True
 
     def merge(self) -> None:
-        """Put the run under way into the books of the session, which goes on with it from here."""
+        """Something else happens: the run under way goes into the books, and the session goes on with it."""
+        self._rested = False
         entry = self._flying
         if entry is None:
             return
@@ -328,6 +334,7 @@ class Lane:
         if status == 0x49:
             backend.portals.ended(backend.replies.sent + 1)
         backend.status = chr(status)
+        self._rested = True
 
 
 def _end_of_bind(data: bytes, at: int, end: int) -> int:
