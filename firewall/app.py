@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Self
 
@@ -22,6 +23,7 @@ from firewall.keyfile import derived, mask_key, signing_key
 from firewall.policy.diff import diff
 from firewall.posts import open_channels
 from firewall.proxy.upstream import tls_context
+from firewall.retention import retain
 from firewall.store import Store
 from firewall.web.server import Server
 from firewall.workers import Analysts
@@ -68,7 +70,9 @@ class App:
     async def open(cls, settings: config.Settings) -> Self:
         """Open key and store. Raises FirewallError."""
         key = signing_key(settings)
-        return cls(settings, await Store.open(settings.store, origin=settings.origin, key=key), key)
+        keep = settings.records.keep
+        store = await Store.open(settings.store, origin=settings.origin, key=key, keep=keep)
+        return cls(settings, store, key)
 
     @property
     def port(self) -> int:
@@ -110,6 +114,8 @@ class App:
         guarded = {name: await self._guard(name, db) for name, db in self.settings.databases.items()}
         await self._adopt()
         self._background(self.desk.watch())
+        if self.settings.records.retention is not None:
+            self._background(retain(self.store, timedelta(days=self.settings.records.retention)))
         self._background(self._refresh_catalogs())
         self._background(self._refresh_labels())
         self._background(self._watch_signals((await self.store.signals.read())[0]))

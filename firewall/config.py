@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from firewall.audit import Keep
 from firewall.errors import ConfigurationError, Place, Problem
 from firewall.policy.load import validate
 from firewall.policy.source import MAX_BYTES, Source, read
@@ -110,6 +111,16 @@ class Database(_Model):
     policy: Path
 
 
+class Records(_Model):
+    """The log. `keep` is what it keeps of statements' texts and parameters: all of them (`full`), texts
+    without constants (`redacted`), or salted hashes alone (`digest`). After `retention` days they are erased;
+    the records themselves stay for ever.
+    """
+
+    keep: Keep = Keep.FULL
+    retention: Annotated[int, Field(ge=1, le=36_500)] | None = None
+
+
 class Settings(_Model):
     """The settings file. `origin` names this log; `key` is its Ed25519 signing key, made on first use.
 
@@ -132,6 +143,7 @@ class Settings(_Model):
     max_connections: Annotated[int, Field(ge=1)] = 500
     max_connections_per_agent: Annotated[int, Field(ge=1)] | None = None
     standing_releases: bool = False
+    records: Records = Records()
     login_timeout: Annotated[int, Field(ge=1, le=600)] = 30
     idle_timeout: Annotated[int, Field(ge=0)] = 0
 

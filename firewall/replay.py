@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from firewall import policy
+from firewall.audit.sealed import withheld
 from firewall.sql import Facts
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ class Replay:
         self._pending: dict[str, _Pending] = {}
         self._shapes: set[tuple[str, str]] = set()
         self._spent: defaultdict[tuple[str, str], deque[tuple[datetime, int]]] = defaultdict(deque)
+        # statements whose text was erased, or never kept
+        self.withheld = 0
         self._budgets = {budget.name: budget for budget in gate.policy.document.budgets}
 
     async def run(
@@ -105,7 +108,9 @@ class Replay:
         async for raw in records:
             read += 1
             record: dict[str, Any] = json.loads(raw)
-            if record["kind"] in _LOOKED_AT:
+            if record["kind"] == "judgement" and withheld(record):
+                self.withheld += record["database"] == self._database
+            elif record["kind"] in _LOOKED_AT:
                 lot.append(record)
             if len(lot) >= AHEAD:
                 async for one in self._lot(lot):

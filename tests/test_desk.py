@@ -112,7 +112,7 @@ def release(hold: Hold) -> audit.Release:
 
 async def kinds(store: Store, hold: Hold) -> list[str]:
     """What the log says of a hold, in the order in which it was written."""
-    records = [audit.decode(row.bytes) async for row in store.records()]
+    records = [audit.decode(row.bytes, row.private) async for row in store.records()]
     return [record.kind for record in records if record.hold == hold.id]
 
 

@@ -1,6 +1,6 @@
 """The log as mathematics: records, canonical bytes, Merkle tree, checkpoints, verification. Pure."""
 
-from firewall.audit import proof, runs
+from firewall.audit import proof, runs, sealed
 from firewall.audit.canonical import canonical, decode, encode
 from firewall.audit.keys import NoteError, SigningKey, UnknownSignerError, VerifyingKey
 from firewall.audit.merkle import Frontier, leaf_hash
@@ -12,13 +12,16 @@ from firewall.audit.records import (
     Decision,
     Effect,
     End,
+    Erasure,
     Fault,
     HoldOpened,
     Judgement,
     Label,
     Labelled,
     Outcome,
+    Place,
     Policy,
+    Published,
     Record,
     Refusal,
     Release,
@@ -26,9 +29,11 @@ from firewall.audit.records import (
     Runs,
     Session,
     SignIn,
+    Span,
     Vote,
 )
 from firewall.audit.runs import Written
+from firewall.audit.sealed import Keep
 from firewall.audit.verify import (
     PROGRESS_EVERY,
     Finding,
@@ -50,6 +55,7 @@ __all__ = [
     "Decision",
     "Effect",
     "End",
+    "Erasure",
     "Fault",
     "Finding",
     "Flaw",
@@ -57,15 +63,18 @@ __all__ = [
     "HoldOpened",
     "Inclusion",
     "Judgement",
+    "Keep",
     "Label",
     "Labelled",
     "NoteError",
     "Outcome",
+    "Place",
     "Policy",
     "Progress",
     "Proof",
     "ProofError",
     "Proven",
+    "Published",
     "Record",
     "Refusal",
     "Release",
@@ -75,6 +84,7 @@ __all__ = [
     "Session",
     "SignIn",
     "SigningKey",
+    "Span",
     "StoredRecord",
     "UnknownSignerError",
     "Verification",
@@ -88,6 +98,7 @@ __all__ = [
     "open_checkpoint",
     "proof",
     "runs",
+    "sealed",
     "sign_checkpoint",
     "verify",
 ]

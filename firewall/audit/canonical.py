@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import rfc8785
 from pydantic import ValidationError
 
+from firewall.audit import sealed
 from firewall.audit.records import ADAPTER, Record
 
 if TYPE_CHECKING:
@@ -41,14 +42,27 @@ def canonical(fields: Mapping[str, Any]) -> bytes:
     return rfc8785.dumps(dict(fields)) if _LARGE.search(data) else data
 
 
-def decode(data: bytes) -> Record:
-    """The record that `data` stands for; ValueError if it is none, or its bytes are not canonical."""
+def decode(data: bytes, private: bytes | None = None) -> Record:
+    """The record that `data` stands for; ValueError if it is none, or its bytes are not canonical.
+
+    private: what stands beside it; without that, its values are empty.
+    """
     try:
-        record = ADAPTER.validate_json(data)
+        fields = json.loads(data, parse_float=_no_float)
+        same = isinstance(fields, dict) and canonical(fields) == data
+        record = ADAPTER.validate_python(sealed.unseal(fields, private) if same else fields)
+    except RecursionError:
+        raise ValueError("not a record: it is nested too deeply") from None
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ValueError(f"not a record: {where}: {first['msg']}") from None
-    if encode(record) != data:
+    except ValueError as error:
+        raise ValueError(f"not a record: {error}") from None
+    if not same:
         raise ValueError("not a record: the bytes are not in the canonical form of RFC 8785")
     return record
+
+
+def _no_float(text: str) -> float:
+    raise ValueError(f"`{text[:40]}` is not an integer")

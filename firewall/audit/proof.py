@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from firewall.audit import merkle
+from firewall.audit import merkle, sealed
 from firewall.audit.keys import NoteError, unbase64
 from firewall.audit.note import Checkpoint, open_checkpoint
 
@@ -52,11 +52,13 @@ class _Proof(BaseModel):
 class Inclusion(_Proof):
     """The leaf is record `index` of the log that `checkpoint`, a signed note, is a head of.
 
-    record: its canonical bytes as text; None where only the leaf hash is shown.
+    record: its canonical bytes as text; None where only the leaf hash is shown. private: the salt and the
+    values that the record commits to (`sealed.py`), in base64; None where they are not shown.
     """
 
     type: Literal["query-firewall/inclusion@v1"] = "query-firewall/inclusion@v1"
     record: str | None = None
+    private: str | None = None
     leaf_hash: Hash
     index: Annotated[int, Field(ge=0)]
     path: Path
@@ -68,6 +70,8 @@ class Inclusion(_Proof):
         leaf = unbase64(self.leaf_hash)
         if self.record is not None and merkle.leaf_hash(_utf8(self.record)) != leaf:
             raise ProofError("the record is not the one that the leaf hash stands for")
+        if self.private is not None:
+            self.opened()
         # 2. the head is signed, and 3. the path leads from the leaf to it
         head = _signed(self.checkpoint, keys)
         if not merkle.verify_inclusion(leaf, self.index, head.size, _decoded(self.path), head.root):
@@ -77,8 +81,17 @@ class Inclusion(_Proof):
             )
         return head
 
+    def opened(self) -> str | None:
+        """The record with its values, as far as the proof shows them; ProofError if they are not its own."""
+        if self.record is None or self.private is None:
+            return self.record
+        try:
+            return sealed.opened(_utf8(self.record), unbase64(self.private)).decode()
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise ProofError("the values are not those that the record commits to") from None
+
     def to_tlog(self) -> str:
-        """As tlog-proof text; the record, if it is shown, is its extra data."""
+        """As tlog-proof text; the record, if it is shown, is its extra data. Values are left out."""
         extra = [] if self.record is None else [f"extra {_encode(self.record.encode())}"]
         return "\n".join([TLOG_HEADER, *extra, f"index {self.index}", *self.path, "", self.checkpoint])
 
@@ -110,7 +123,9 @@ Proof = Inclusion | Consistency
 _ADAPTER: TypeAdapter[Proof] = TypeAdapter(Annotated[Proof, Field(discriminator="type")])
 
 
-def prove_inclusion(record: bytes, index: int, leaves: Iterable[bytes], checkpoint: str) -> Inclusion:
+def prove_inclusion(
+    record: bytes, index: int, leaves: Iterable[bytes], checkpoint: str, *, private: bytes | None = None
+) -> Inclusion:
     """`leaves`: the log's leaf hashes from the first on, at least as many as the checkpoint counts.
 
     The checkpoint's signature is not looked at: whoever checks the proof has the key. Raises ProofError.
@@ -121,6 +136,7 @@ def prove_inclusion(record: bytes, index: int, leaves: Iterable[bytes], checkpoi
         raise ProofError(str(error)) from None
     return Inclusion(
         record=record.decode(),
+        private=None if private is None else _encode(private),
         leaf_hash=_encode(merkle.leaf_hash(record)),
         index=index,
         path=[_encode(node) for node in path],

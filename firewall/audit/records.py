@@ -13,7 +13,10 @@ from typing_extensions import TypedDict
 
 
 class _Record(BaseModel):
-    """Fields of every record. `session`, `statement` and `hold` correlate; empty where they do not apply."""
+    """Fields of every record. `session`, `statement` and `hold` correlate; empty where they do not apply.
+
+    sealed: what the record commits to instead of having it (`sealed.py`); empty where it has no values.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -23,6 +26,7 @@ class _Record(BaseModel):
     session: str = ""
     statement: str = ""
     hold: str = ""
+    sealed: str = ""
 
 
 class Effect(BaseModel):
@@ -50,7 +54,10 @@ class Session(_Record):
 
 
 class Judgement(_Record):
-    """The machine's word on one text, before anything came of it."""
+    """The machine's word on one text, before anything came of it.
+
+    trace: the `traceparent` (W3C Trace Context) that the agent has sent with the text.
+    """
 
     kind: Literal["judgement"] = "judgement"
     agent: str
@@ -71,6 +78,7 @@ class Judgement(_Record):
     fingerprint: str = ""
     revision: str
     catalog: str
+    trace: str = ""
 
 
 class HoldOpened(_Record):
@@ -256,6 +264,46 @@ class Label(_Record):
     why: str
 
 
+class Span(BaseModel):
+    """Records `first` to `last` of the log, both included."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    first: int
+    last: int
+
+
+class Erasure(_Record):
+    """The values of these records were erased; what they commit to stays. Other records have none.
+
+    by: a person, or `retention`. records: how many had values until then.
+    """
+
+    kind: Literal["erasure"] = "erasure"
+    by: str
+    why: str
+    spans: list[Span]
+    records: int
+
+
+class Place(BaseModel):
+    """Where a checkpoint was to be published; `failed` says why it was not."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    place: str
+    failed: str = ""
+
+
+class Published(_Record):
+    """A checkpoint of this log was published where its operator cannot take it back."""
+
+    kind: Literal["checkpoint"] = "checkpoint"
+    size: int
+    root: str
+    places: list[Place]
+
+
 class Fault(_Record):
     """An internal error; it closed the session, both sides."""
 
@@ -278,6 +326,8 @@ Record = Annotated[
     | Credential
     | SignIn
     | Label
+    | Erasure
+    | Published
     | Fault,
     Field(discriminator="kind"),
 ]

@@ -13,30 +13,39 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+# a run or an end without its values, and the values
+Line = tuple[str, str]
+
 # RFC 8785 writes integers beyond this as other doubles (3.2.2.3)
 _LARGEST = 2**53 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A record as its canonical bytes, and the fields by which it is found."""
+    """A record as its canonical bytes, and the fields by which it is found.
+
+    before, after: the bytes around the commitment to its values, which is not known yet. values: their JSON
+    as `sealed` has it; empty where it has none.
+    """
 
     id: str
     at: str
     session: str
     statement: str
     agent: str
-    data: bytes
+    before: str
+    after: str
+    values: str
     kind: str = "runs"
     hold: str = ""
 
 
-def run(number: int, at: str, digest: str, parameters: Iterable[str | None]) -> str:
+def run(number: int, at: str, digest: str, parameters: Iterable[str | None]) -> Line:
     """One `Run`. at, digest: plain ASCII that needs no escape. Raises ValueError for a number too large."""
     if number > _LARGEST:
         raise ValueError("an integer is too large for a record")
     values = ",".join(["null" if value is None else _quoted(value) for value in parameters])
-    return f'{{"at":"{at}","digest":"{digest}","number":{number},"parameters":[{values}]}}'
+    return f'{{"at":"{at}","digest":"{digest}","number":{number},"parameters":[]}}', f"[{values}]"
 
 
 def end(  # noqa: PLR0913 — the fields of `End`
@@ -49,13 +58,16 @@ def end(  # noqa: PLR0913 — the fields of `End`
     micros: int,
     sqlstate: str = "",
     message: str = "",
-) -> str:
+) -> Line:
     """One `End`. Raises ValueError for a number too large."""
     if number > _LARGEST or rows > _LARGEST or size > _LARGEST or micros > _LARGEST:
         raise ValueError("an integer is too large for a record")
     return (
-        f'{{"at":"{at}","bytes":{size},"message":{_quoted(message)},"micros":{micros},"number":{number},'
-        f'"rows":{rows},"sqlstate":{_quoted(sqlstate)},"tag":{_quoted(tag)}}}'
+        (
+            f'{{"at":"{at}","bytes":{size},"message":"","micros":{micros},"number":{number},'
+            f'"rows":{rows},"sqlstate":{_quoted(sqlstate)},"tag":{_quoted(tag)}}}'
+        ),
+        _quoted(message) if message else '""',
     )
 
 
@@ -66,13 +78,18 @@ def runs(
     session: str,
     statement: str,
     agent: str,
-    released: Sequence[str],
-    ended: Sequence[str],
+    released: Sequence[Line],
+    ended: Sequence[Line],
 ) -> Written:
-    """A `Runs` record of runs and ends that are written already. Raises ValueError for a lone surrogate."""
-    text = (
-        f'{{"agent":{_quoted(agent)},"at":{_quoted(at)},"ended":[{",".join(ended)}],"hold":"",'
-        f'"id":{_quoted(id)},"kind":"runs","released":[{",".join(released)}],'
-        f'"session":{_quoted(session)},"statement":{_quoted(statement)},"v":1}}'
+    """A `Runs` record of runs and ends that are written already."""
+    parameters = [values for _, values in released]
+    messages = [message for _, message in ended]
+    any_values = any(one != "[]" for one in parameters) or any(one != '""' for one in messages)
+    before = (
+        f'{{"agent":{_quoted(agent)},"at":{_quoted(at)},"ended":[{",".join([line for line, _ in ended])}],'
+        f'"hold":"","id":{_quoted(id)},"kind":"runs",'
+        f'"released":[{",".join([line for line, _ in released])}],"sealed":"'
     )
-    return Written(id, at, session, statement, agent, text.encode())
+    after = f'","session":{_quoted(session)},"statement":{_quoted(statement)},"v":1}}'
+    values = f'{{"messages":[{",".join(messages)}],"parameters":[{",".join(parameters)}]}}'
+    return Written(id, at, session, statement, agent, before, after, values if any_values else "")

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from heapq import heappop, heappush
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from firewall.audit import sealed
+from firewall.audit.erased import Gone
 from firewall.audit.keys import NoteError, VerifyingKey
 from firewall.audit.merkle import Frontier, leaf_hash
 from firewall.audit.note import open_checkpoint
@@ -47,6 +49,12 @@ class StoredRecord:
     id: str
     bytes: builtins.bytes
     leaf_hash: builtins.bytes
+    # salt and values that the record commits to (`sealed.py`); None where it has none, or they are erased
+    private: builtins.bytes | None = None
+
+    def opened(self) -> builtins.bytes:
+        """Its JSON, values included as far as they are there. Raises ValueError."""
+        return sealed.opened(self.bytes, self.private)
 
 
 class Flaw(StrEnum):
@@ -60,6 +68,7 @@ class Flaw(StrEnum):
     UNSIGNED = "unsigned"
     SIGNATURE = "bad signature"
     FORKED = "forked"
+    ERASED = "erased"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +88,16 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """One log: how many records were seen, and the newest signed head that they were found to match."""
+    """One log: how many records were seen, and the newest signed head that they were found to match.
+
+    erased: how many of them have lost their values, as records of the log say.
+    """
 
     origin: str
     records: int
     size: int
     root: bytes
+    erased: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +210,8 @@ class _Log:
     highest: int = -1
     gone: set[int] = field(default_factory=set)
     seen: dict[bytes, int] = field(default_factory=dict)
+    values: Gone = field(default_factory=Gone)
+    erased: int = 0
 
     def add(self, row: StoredRecord) -> None:
         self.records += 1
@@ -221,6 +236,12 @@ class _Log:
     def finish(self) -> None:
         while self.early:
             self._give_up()
+        self.erased = self.values.by_leave()
+        for index, many in self.values.without_leave():
+            message = (
+                f"the values of {many} record{'s' * (many > 1)} are gone, and no record says who erased them"
+            )
+            self.find(Finding(Flaw.ERASED, self.origin, index, "", message))
         size, signed = self.by_hash.size, max(self.heads, default=0)
         if signed > size:
             many = signed - size
@@ -234,7 +255,7 @@ class _Log:
             self.find(Finding(Flaw.UNSIGNED, self.origin, signed, self.since_first, message))
 
     def proven(self) -> Proven:
-        return Proven(self.origin, self.records, self.good.size, self.good.root())
+        return Proven(self.origin, self.records, self.good.size, self.good.root(), self.erased)
 
     def _flaw(self, flaw: Flaw, row: StoredRecord, message: str) -> None:
         self.flawed = True
@@ -265,8 +286,8 @@ class _Log:
         leaf = leaf_hash(row.bytes)
         if leaf != row.leaf_hash:
             self._flaw(Flaw.CHANGED, row, "its bytes do not match its leaf hash")
-        elif (inner := _inner_id(row.bytes)) != row.id:
-            self._flaw(Flaw.CHANGED, row, f"its bytes are those of `{inner}`" if inner else "it is no record")
+        else:
+            self._look_inside(row)
         first = self.seen.setdefault(leaf, row.index)
         if first != row.index:
             self._flaw(Flaw.DUPLICATED, row, f"it is record {first} again")
@@ -285,6 +306,22 @@ class _Log:
         root = self.heads.get(self.by_hash.size)
         if root is not None:
             self._compare(root, row)
+
+    def _look_inside(self, row: StoredRecord) -> None:
+        """What the record says of itself, and of the values that stand beside it."""
+        fields = _fields(row.bytes)
+        inner, commitment = fields.get("id"), fields.get("sealed") or ""
+        if inner != row.id:
+            known = isinstance(inner, str) and inner
+            self._flaw(Flaw.CHANGED, row, f"its bytes are those of `{inner}`" if known else "it is no record")
+            return
+        if row.private is None:
+            if commitment:
+                self.values.gone(row.index)
+        elif not sealed.holds(str(commitment), row.private):
+            self._flaw(Flaw.CHANGED, row, "the values beside it are not those that it commits to")
+        if fields.get("kind") == "erasure":
+            self.values.leave(fields.get("spans"))
 
     def _compare(self, root: bytes, row: StoredRecord) -> None:
         """A signed head of just these records: they match it, or the difference lies since the last match."""
@@ -329,11 +366,10 @@ class _Log:
         return None
 
 
-def _inner_id(data: bytes) -> str:
-    """The id that a record's bytes say; empty for what is no record."""
+def _fields(data: bytes) -> dict[str, Any]:
+    """What a record's bytes say; nothing for what is no record."""
     try:
         record = json.loads(data)
-    except ValueError:
-        return ""
-    found = record.get("id") if isinstance(record, dict) else None
-    return found if isinstance(found, str) else ""
+    except (ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}

@@ -110,7 +110,7 @@ async def search(  # noqa: PLR0913, PLR0917 — one option for each thing to sea
         rows = [
             (
                 *(j.record.at[:19], j.record.verdict, j.record.agent, j.record.database),
-                brief(j.record.sql, BRIEF),
+                brief(j.record.sql or "(erased)", BRIEF),
                 brief(_came(j), BRIEF),
                 j.record.statement,
             )
@@ -158,6 +158,9 @@ def _tell(terminal: Terminal, report: audit.Report, gone: Sequence[str]) -> None
         line = Text(
             visible.line(f"{log.origin}: {log.size} of {log.records} records proven, root {log.root.hex()}: ")
         )
+        if log.erased:
+            lacking = "them without its" if log.erased == 1 else "them without their"
+            line.append(f"{log.erased} of {lacking} values, which were erased: ")
         terminal.out.print(
             line.append("OK" if good else "NOT SOUND", style="bold green" if good else "bold red")
         )
@@ -176,6 +179,7 @@ def _report(report: audit.Report, gone: Sequence[str], *, sound: bool) -> dict[s
         "records": report.records,
         "logs": [
             {"origin": log.origin, "records": log.records, "size": log.size, "root": log.root.hex()}
+            | {"erased": log.erased}
             for log in report.logs
         ],
         "missing": list(gone),

@@ -43,6 +43,9 @@ At = Annotated[
 ]
 Tlog = Annotated[bool, typer.Option("--tlog", help="as a C2SP tlog-proof, which other tools read")]
 HashOnly = Annotated[bool, typer.Option("--hash-only", help="leave the record out: show its leaf hash alone")]
+NoValues = Annotated[
+    bool, typer.Option("--without-values", help="leave out text and parameters: show the commitment to them")
+]
 ProofFile = Annotated[str, typer.Argument(metavar="FILE", help="the proof; `-` reads it from stdin")]
 RecordFile = Annotated[
     Path | None,
@@ -59,6 +62,7 @@ async def prove(
     checkpoint: At = None,
     tlog: Tlog = False,  # noqa: FBT002 — typer's way
     hash_only: HashOnly = False,  # noqa: FBT002 — typer's way
+    without_values: NoValues = False,  # noqa: FBT002 — typer's way
     store: StoreUrl = None,
 ) -> None:
     """Prove that a record is in the log. The proof, one JSON document, is checked by `audit check-proof`."""
@@ -76,8 +80,8 @@ async def prove(
             found = await reader.prove(wanted, head)
         except audit.ProofError as error:
             raise Declined(str(error)) from None
-    if hash_only:
-        found = found.model_copy(update={"record": None})
+    if hash_only or without_values:
+        found = found.model_copy(update={"private": None} | ({"record": None} if hash_only else {}))
     print(found.to_tlog() if tlog else found.to_json(), end="" if tlog else "\n", file=terminal.out.file)
 
 
@@ -131,7 +135,7 @@ def _checked(found: audit.Proof, known: list[audit.VerifyingKey]) -> dict[str, A
         case audit.Inclusion():
             head = found.check(known)
             told = {"origin": head.origin, "index": found.index, "size": head.size, "root": head.root.hex()}
-            return told | {"leaf_hash": found.leaf_hash, "record": found.record}
+            return told | {"leaf_hash": found.leaf_hash, "record": found.opened()}
         case audit.Consistency():
             old, new = found.check(known)
             return {

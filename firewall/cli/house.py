@@ -29,7 +29,9 @@ async def store_to_write(terminal: Terminal, *, create: bool) -> AsyncIterator[S
     """The settings' store. With `create`, store and key are made if they are not there."""
     settings = terminal.settings
     key = signing_key(settings) if create else SigningKey.load(settings.key)
-    async with await Store.open(settings.store, origin=settings.origin, key=key, create=create) as store:
+    keep = settings.records.keep
+    opened = await Store.open(settings.store, origin=settings.origin, key=key, create=create, keep=keep)
+    async with opened as store:
         yield store
 
 

@@ -17,7 +17,8 @@ from firewall.channels import visible
 from firewall.cli import (
     agents,
     audit,
-    audit_proof,  # noqa: F401 — commands of the group `audit`
+    audit_erase,  # noqa: F401 — a command of the group `audit`, as are the next
+    audit_proof,  # noqa: F401 — as above
     catalog,
     demo,
     explain,

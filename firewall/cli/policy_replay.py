@@ -63,12 +63,14 @@ async def replay(
                     listed += 1
                     _tell(terminal, one)
     _sum_up(terminal, summary, listed)
+    if past.withheld:
+        terminal.note(f"{past.withheld} statements were left out: their text was erased, or never kept")
     return Exit.NO if summary.changed else Exit.DONE
 
 
 async def _bytes(store: Reader) -> AsyncIterator[bytes]:
     async for stored in store.records():
-        yield stored.bytes
+        yield stored.opened()
 
 
 def _bar(terminal: Terminal) -> Progress:

@@ -77,7 +77,7 @@ class Run:
         self.size = done.size
         self.sqlstate, self.message = done.sqlstate, done.message
 
-    def begin(self, stamps: clock.Stamps) -> str:
+    def begin(self, stamps: clock.Stamps) -> audit_runs.Line:
         """As a `Run` of a record."""
         asked = self.asked
         if isinstance(asked, bytes):
@@ -92,7 +92,7 @@ class Run:
             text.shown(parameters, formats, types, LONGEST_LOGGED_VALUE) if parameters else (),
         )
 
-    def end(self, stamps: clock.Stamps, tags: Tags) -> str:
+    def end(self, stamps: clock.Stamps, tags: Tags) -> audit_runs.Line:
         """As an `End` of a record."""
         shown, rows = tags.read(self.tag)
         return audit_runs.end(
@@ -139,11 +139,11 @@ class Unwritten:
     """
 
     def __init__(self) -> None:
-        self.leaves: dict[Leave, tuple[list[str], list[str]]] = {}
+        self.leaves: dict[Leave, tuple[list[audit_runs.Line], list[audit_runs.Line]]] = {}
         self.count = 0
         self.size = 0
 
-    def add(self, leave: Leave, line: str, part: int) -> None:
+    def add(self, leave: Leave, line: audit_runs.Line, part: int) -> None:
         """A run (0) or an end (1)."""
         lines = self.leaves.get(leave)
         if lines is None:

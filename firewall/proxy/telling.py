@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from firewall import audit, clock, ids
 from firewall.approval import Hold, State
+from firewall.audit.traces import traceparent
 from firewall.proxy.text import printable
 from firewall.session import Bounds, Refusal
 from firewall.sql import Kind
@@ -86,6 +87,7 @@ def judgement_record(judgement: Judgement, session: str, statement: str) -> audi
             "fingerprint": next((s.fingerprint for s in judgement.analysis.statements), ""),
             "revision": verdict.revision,
             "catalog": judgement.catalog,
+            "trace": traceparent(judgement.sql),
         }
     )
 

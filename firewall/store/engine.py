@@ -11,7 +11,7 @@ import asyncio
 import os
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -59,6 +59,10 @@ class Database(Protocol):
         """Do `work`, which only reads, on one snapshot."""
         ...
 
+    async def scrub(self) -> None:
+        """Let go of what was overwritten, as far as the database can be asked to."""
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -77,6 +81,14 @@ class Sqlite:
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._run, self._engine, work)
+
+    async def scrub(self) -> None:
+        def work() -> None:
+            with speaking(self.where), closing(self._engine.raw_connection()) as connection:
+                # what was committed is still in the write-ahead log until that is begun anew
+                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+        await asyncio.get_running_loop().run_in_executor(self._writer, work)
 
     def _run(self, engine: Engine, work: Callable[[Connection], T]) -> T:
         with speaking(self.where), engine.begin() as connection:
@@ -105,6 +117,9 @@ class Postgres:
         with speaking(self.where):
             async with self._reading.begin() as connection:
                 return await connection.run_sync(work)
+
+    async def scrub(self) -> None:
+        """VACUUM, which Postgres runs by itself, does."""
 
     async def close(self) -> None:
         await self._engine.dispose()

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _RECORDS = tables.records.c
 _HOLDS = tables.holds.c
+# what a record is made of
+_INSIDE = (_RECORDS.id, _RECORDS.bytes, _RECORDS.private)
 # how many records one query fetches while the whole log is read
 _PAGE = 1000
 # leaf hashes are read in larger portions
@@ -73,7 +75,7 @@ class Reader:
 
     async def record(self, record_id: str) -> audit.Record | None:
         """One record of the log."""
-        found = await self._all(select(_RECORDS.id, _RECORDS.bytes).where(_RECORDS.id == record_id))
+        found = await self._all(select(*_INSIDE).where(_RECORDS.id == record_id))
         return rows.record(found[0]) if found else None
 
     async def hold_records(self, hold_id: str) -> list[audit.Record]:
@@ -81,14 +83,12 @@ class Reader:
         if not hold_id:
             return []
         statements = select(_RECORDS.statement).where(_RECORDS.hold == hold_id, _RECORDS.statement != "")
-        query = select(_RECORDS.id, _RECORDS.bytes).where(
-            or_(_RECORDS.hold == hold_id, _RECORDS.statement.in_(statements))
-        )
+        query = select(*_INSIDE).where(or_(_RECORDS.hold == hold_id, _RECORDS.statement.in_(statements)))
         return [rows.record(row) for row in await self._all(query.order_by(_RECORDS.at, _RECORDS.idx))]
 
     async def statement_records(self, statement: str) -> list[audit.Record]:
         """Everything that the log says of one statement, oldest first."""
-        query = select(_RECORDS.id, _RECORDS.bytes).where(_RECORDS.statement == statement)
+        query = select(*_INSIDE).where(_RECORDS.statement == statement)
         ordered = query.order_by(_RECORDS.at, _RECORDS.idx)
         return [rows.record(row) for row in await self._all(ordered)] if statement else []
 
@@ -137,7 +137,7 @@ class Reader:
 
     async def records(self, origin: str | None = None, start: int = 0) -> AsyncIterator[audit.StoredRecord]:
         """The log as it stands, by origin and index, from index `start` of each origin on; page by page."""
-        columns = (_RECORDS.origin, _RECORDS.idx, _RECORDS.id, _RECORDS.bytes, _RECORDS.leaf_hash)
+        columns = (_RECORDS.origin, _RECORDS.idx, *_INSIDE, _RECORDS.leaf_hash)
         async for page in self._pages(columns, origin, start):
             for row in page:
                 yield rows.stored(row)
@@ -146,7 +146,7 @@ class Reader:
         """A log's records about holds from an index on, in order; and from which one there may be more."""
         head = select(func.max(_RECORDS.idx)).where(_RECORDS.origin == origin)
         query: Select[Any] = (
-            select(_RECORDS.idx, _RECORDS.id, _RECORDS.bytes)
+            select(_RECORDS.idx, *_INSIDE)
             .where(_RECORDS.origin == origin, _RECORDS.idx >= start, _RECORDS.hold != "")
             .order_by(_RECORDS.idx)
             .limit(limit)
@@ -212,7 +212,7 @@ class Reader:
         Raises StoreError if there is no such record, ProofError if it is no part of that head's log.
         """
         found = await self._all(
-            select(_RECORDS.origin, _RECORDS.idx, _RECORDS.bytes).where(_RECORDS.id == record_id)
+            select(_RECORDS.origin, _RECORDS.idx, *_INSIDE).where(_RECORDS.id == record_id)
         )
         if not found:
             raise StoreError(f"there is no record `{record_id}`", hint="`firewall audit show` tells ids")
@@ -221,7 +221,8 @@ class Reader:
 
         def work(connection: Connection) -> audit.Inclusion:
             leaves = _leaves(connection, row.origin)
-            return audit.proof.prove_inclusion(bytes(row.bytes), row.idx, leaves, head)
+            beside = rows.private(row)
+            return audit.proof.prove_inclusion(bytes(row.bytes), row.idx, leaves, head, private=beside)
 
         return await self._database.read(work)
 
@@ -354,7 +355,7 @@ class Reader:
         judged = [(row, record) for row in found if isinstance(record := rows.record(row), audit.Judgement)]
         statements = {record.statement for _, record in judged} - {""}
         query = (
-            select(_RECORDS.id, _RECORDS.bytes)
+            select(*_INSIDE)
             .where(_RECORDS.statement.in_(statements), _RECORDS.kind.in_(("outcome", "refusal")))
             .order_by(_RECORDS.at, _RECORDS.id)
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from pydantic_core import PydanticSerializationError
 
 from firewall import audit, clock
 from firewall.approval import Hold, State, Vote
+from firewall.audit import sealed, traces
 from firewall.errors import StoreError
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ _OF_JUDGEMENTS = ("verdict", "text", "owner", "database", "rule")
 class Entry:
     """A record ready to be written: everything but its place in the log."""
 
-    columns: dict[str, str | bytes]
+    columns: dict[str, str | bytes | None]
     relations: tuple[dict[str, str], ...]
     facets: tuple[dict[str, str], ...]
     leaf: bytes
@@ -87,28 +89,41 @@ class TokenRow:
     revoked: bool
 
 
-def entry(record: audit.Record | audit.Written) -> Entry:
+def entry(record: audit.Record | audit.Written, keep: audit.Keep = audit.Keep.FULL) -> Entry:
     """Make a record ready; StoreError if it has no canonical bytes (it is then not stored at all)."""
     if isinstance(record, audit.Written):
-        return _written(record)
+        return _written(record, keep)
     try:
         fields = record.model_dump(mode="json")
-        data = audit.canonical(fields)
+        public, beside = sealed.seal(fields, keep, secrets.token_bytes(sealed.SALT_BYTES), redacted)
+        data = audit.canonical(public)
     except ValueError as error:
         raise StoreError(f"a {record.kind} record cannot be written: {error}") from error
-    columns, relations, facets = searchable(fields)
+    columns, relations, facets = searchable(sealed.unseal(public, beside))
     leaf = audit.leaf_hash(data)
     key = {"record": record.id, "at": record.at}
     return Entry(
-        {**columns, "leaf_hash": leaf, "bytes": data},
+        {**columns, "leaf_hash": leaf, "bytes": data, "private": beside},
         tuple({**key, "relation": name, "name": bare(name)} for name in relations),
         tuple({**key, "facet": facet, "value": value} for facet, value in facets),
         leaf,
     )
 
 
-def _written(record: audit.Written) -> Entry:
-    columns = {
+def redacted(text: str) -> str:
+    """A statement without its constants."""
+    from firewall.sql.redacted import redacted as without  # noqa: PLC0415 — the grammar; few ask for it
+
+    return without(text)
+
+
+def _written(record: audit.Written, keep: audit.Keep) -> Entry:
+    private, commitment = _sealed(record, keep)
+    try:
+        data = f"{record.before}{commitment}{record.after}".encode()
+    except UnicodeEncodeError as error:
+        raise StoreError(f"a {record.kind} record cannot be written: {error}") from error
+    columns: dict[str, str | bytes | None] = {
         "id": record.id,
         "kind": record.kind,
         "at": record.at,
@@ -117,9 +132,25 @@ def _written(record: audit.Written) -> Entry:
         "hold": _searched(record.hold),
         "agent": _searched(record.agent),
         **dict.fromkeys(_OF_JUDGEMENTS, ""),
+        "trace": "",
     }
-    leaf = audit.leaf_hash(record.data)
-    return Entry({**columns, "leaf_hash": leaf, "bytes": record.data}, (), (), leaf)
+    leaf = audit.leaf_hash(data)
+    return Entry({**columns, "leaf_hash": leaf, "bytes": data, "private": private}, (), (), leaf)
+
+
+def _sealed(record: audit.Written, keep: audit.Keep) -> tuple[bytes | None, str]:
+    """What stands beside the record, and its commitment to that."""
+    if not record.values:
+        return None, ""
+    salt = secrets.token_bytes(sealed.SALT_BYTES)
+    try:
+        values = record.values.encode()
+    except UnicodeEncodeError as error:
+        raise StoreError(f"a {record.kind} record cannot be written: {error}") from error
+    if keep is audit.Keep.REDACTED:
+        values = sealed.without_values(values)
+    private = salt if keep is audit.Keep.DIGEST else salt + values
+    return private, sealed.commitment(keep, salt, values)
 
 
 def searchable(
@@ -138,6 +169,7 @@ def searchable(
         "verdict": fields["verdict"] if judged else "",
         "text": _storable(fields["sql"]) if judged else "",
         **{name: _searched(fields[name]) if judged else "" for name in ("owner", "database", "rule")},
+        "trace": traces.trace_id(fields.get("trace", "")),
     }
     relations = tuple(dict.fromkeys(_searched(name) for name in fields["relations"])) if judged else ()
     return columns, relations, tuple(dict.fromkeys(_facets(fields)))
@@ -161,7 +193,7 @@ def misfiled(
 ) -> list[str]:
     """The columns by which a record is found that do not say what its bytes say; empty for other bytes."""
     try:
-        columns, named, found = searchable(json.loads(bytes(row.bytes)))
+        columns, named, found = searchable(sealed.unseal(json.loads(bytes(row.bytes)), private(row)))
     except (ValueError, KeyError, TypeError, AttributeError):
         # no record of this version: its place in the tree is looked at elsewhere
         return []
@@ -179,14 +211,21 @@ def bare(relation: str) -> str:
 
 
 def stored(row: Row[Any]) -> audit.StoredRecord:
-    """A row of origin, idx, id, bytes, leaf_hash, exactly as it stands: nothing is checked here."""
-    return audit.StoredRecord(row.origin, row.idx, row.id, bytes(row.bytes), bytes(row.leaf_hash))
+    """A row of origin, idx, id, bytes, leaf_hash, private, exactly as it stands: nothing is checked here."""
+    return audit.StoredRecord(
+        row.origin, row.idx, row.id, bytes(row.bytes), bytes(row.leaf_hash), private(row)
+    )
+
+
+def private(row: Row[Any]) -> bytes | None:
+    """What stands beside a record."""
+    return None if row.private is None else bytes(row.private)
 
 
 def record(row: Row[Any]) -> audit.Record:
-    """The record that a row's bytes stand for."""
+    """The record that a row's bytes stand for, with its values as far as they are there."""
     try:
-        return audit.decode(bytes(row.bytes))
+        return audit.decode(bytes(row.bytes), private(row))
     except ValueError as error:
         raise StoreError(
             f"record `{row.id}` is damaged: {error}", hint="`firewall audit verify` says what else is"
@@ -208,6 +247,11 @@ def hold_columns(hold: Hold) -> dict[str, str]:
         "outcome": _storable(hold.outcome),
         "body": body,
     }
+
+
+def without_values(hold: Hold) -> str:
+    """The body of a hold that is over, without its statement and its parameters."""
+    return _HOLD.dump_json(replace(hold, sql="", parameters=())).decode()
 
 
 def votes_text(votes: Sequence[Vote]) -> str:

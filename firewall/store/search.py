@@ -82,7 +82,7 @@ class _Walk:
 def page(
     connection: Connection, wanted: Wanted, limit: int, before: str | None
 ) -> tuple[list[Any], str | None]:
-    """Rows of origin, idx, id and bytes, and the record to go on from; None when there is no more."""
+    """Rows of origin, idx, id, bytes, private, and the record to go on from; None when there is no more."""
     start = _record(connection, before)
     walk = _rarest(connection, wanted, start)
     ordered = walk.newest(wanted, start)
@@ -92,7 +92,7 @@ def page(
     for stride in STRIDES:
         steps = ordered.limit(stride).subquery("steps")
         query = (
-            select(_R.origin, _R.idx, _R.id, _R.bytes)
+            select(_R.origin, _R.idx, _R.id, _R.bytes, _R.private)
             .select_from(steps.join(tables.records, _R.id == steps.c.id))
             .where(*tried)
             .order_by(steps.c.at.desc(), steps.c.id.desc())

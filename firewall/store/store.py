@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from sqlalchemy import insert, update
 
 from firewall import audit, clock
+from firewall.approval import State
 from firewall.errors import StoreError
 from firewall.store import engine, rows, schema, tables
 from firewall.store.cards import Cards
+from firewall.store.erasing import Erasing
 from firewall.store.marks import Marks
 from firewall.store.past import Past
 from firewall.store.reader import Reader
@@ -31,14 +33,24 @@ if TYPE_CHECKING:
 class Store(Reader):
     """A store opened to write to the log `origin`; several processes may, with the same key."""
 
-    def __init__(self, database: engine.Database, writer: Writer) -> None:
+    def __init__(self, database: engine.Database, writer: Writer, keep: audit.Keep) -> None:
         super().__init__(database)
         self._writer = writer
+        self._keep = keep
 
     @classmethod
-    async def open(cls, url: str, *, origin: str, key: audit.SigningKey, create: bool = True) -> Store:
+    async def open(
+        cls,
+        url: str,
+        *,
+        origin: str,
+        key: audit.SigningKey,
+        create: bool = True,
+        keep: audit.Keep = audit.Keep.FULL,
+    ) -> Store:
         """Open the store, bring its schema up to date and check the head of the log with the key.
 
+        keep: what is kept of texts and parameters of statements from now on.
         A StoreError says what is wrong: unreadable, damaged, newer, another key, changed from outside.
         """
         if key.name != origin:
@@ -54,7 +66,7 @@ class Store(Reader):
         except BaseException:
             await database.close()
             raise
-        return cls(database, writer)
+        return cls(database, writer, keep)
 
     async def close(self) -> None:
         """Write what is queued, then let go of every connection."""
@@ -68,11 +80,11 @@ class Store(Reader):
         """
         # INVARIANT: 5. no release without a durable record: the caller goes on only when this returns
         if records:
-            await self._writer.write(lambda: [rows.entry(record) for record in records])
+            await self._writer.write(lambda: [rows.entry(record, self._keep) for record in records])
 
     async def append_made(self, make: Callable[[], Sequence[audit.Record | audit.Written]]) -> None:
         """The same of what `make` gives; it is called off the event loop where the store has a thread."""
-        await self._writer.write(lambda: [rows.entry(record) for record in make()])
+        await self._writer.write(lambda: [rows.entry(record, self._keep) for record in make()])
 
     async def open_hold(self, hold: Hold, records: Sequence[audit.Record]) -> None:
         """Keep a new hold; StoreError if there is one of that id."""
@@ -89,6 +101,9 @@ class Store(Reader):
         """Write state, votes and outcome of `after` if state and votes are still those of `before`."""
         columns = rows.hold_columns(after)
         new = {name: columns[name] for name in ("state", "votes", "outcome")}
+        if self._keep is not audit.Keep.FULL and after.state not in {State.PENDING, State.APPROVED}:
+            # whoever was to decide has seen it
+            new["body"] = rows.without_values(after)
         held = tables.holds.c
 
         # INVARIANT: 6. condition and change are one statement: of two who decide, one finds it changed
@@ -200,6 +215,11 @@ class Store(Reader):
         return await self._write(records, change)
 
     @property
+    def erasing(self) -> Erasing:
+        """Erases values that records commit to."""
+        return Erasing(self._database, self._writer)
+
+    @property
     def cards(self) -> Cards:
         """What channels have posted, by hold."""
         return Cards(self._database)
@@ -223,4 +243,6 @@ class Store(Reader):
         return Past(self._database, database, self._writer.origin)
 
     async def _write(self, records: Sequence[audit.Record], change: Change) -> bool:
-        return await self._writer.write(lambda: [rows.entry(record) for record in records], change)
+        return await self._writer.write(
+            lambda: [rows.entry(record, self._keep) for record in records], change
+        )

@@ -1,6 +1,7 @@
 """The one schema, for SQLite and Postgres alike.
 
-A record's bytes are the authority; the other columns of `records` are copies to search by. Times are RFC 3339
+A record's bytes are the authority, and `private` is what they commit to (`audit/sealed.py`), NULL once it is
+erased; the other columns of `records` are copies to search by. Times are RFC 3339
 text in UTC, whose order is time order on both. Migrations (`migrations/versions`) build exactly this.
 """
 
@@ -40,6 +41,8 @@ records = Table(
     Column("rule", Text, nullable=False, server_default=""),
     Column("leaf_hash", LargeBinary, nullable=False),
     Column("bytes", LargeBinary, nullable=False),
+    Column("private", LargeBinary, nullable=True),
+    Column("trace", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("origin", "idx", name="records_pkey"),
     Index("records_by_id", "id", unique=True),
     Index("records_by_kind", "kind", "at", "id"),
@@ -58,6 +61,8 @@ for _column in (records.c.agent, records.c.verdict, records.c.owner, records.c.d
         sqlite_where=_judged,
         postgresql_where=_judged,
     )
+_traced = records.c.trace != ""
+Index("records_by_trace", records.c.trace, sqlite_where=_traced, postgresql_where=_traced)
 
 # which relations a judged statement touches: qualified, and bare for people who leave the schema out
 record_relations = Table(

@@ -19,7 +19,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 def test_bytes_are_sorted_and_bare() -> None:
     assert audit.encode(FAULT) == (
         b'{"at":"2030-01-01T00:00:00.000000Z","error":"boom","hold":"","id":"r-1","kind":"fault",'
-        b'"session":"","statement":"","v":1,"where":"sql"}'
+        b'"sealed":"","session":"","statement":"","v":1,"where":"sql"}'
     )
 
 

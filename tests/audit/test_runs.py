@@ -7,6 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firewall import audit
+from firewall.audit import Keep, sealed
+from firewall.errors import StoreError
+from firewall.store import rows
 
 numbers = st.integers(0, 2**53 - 1)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -48,8 +51,11 @@ def test_it_has_the_canonical_bytes_of_its_record(
             for n, t, g, r, b, m, s, w in ended
         ],
     )
-    assert written.data == audit.encode(record)
-    assert audit.decode(written.data) == record
+    entry = rows.entry(written)
+    data, private = entry.columns["bytes"], entry.columns["private"]
+    assert audit.decode(data, private) == record
+    bare, same = sealed.seal(record.model_dump(mode="json"), Keep.FULL, (private or b"")[:16], str)
+    assert (audit.canonical(bare), same) == (data, private)
     assert (written.kind, written.hold) == (record.kind, record.hold)
 
 
@@ -58,5 +64,10 @@ def test_what_the_form_cannot_hold_is_an_error():
         audit.runs.run(2**53, "", "", [])
     with pytest.raises(ValueError, match="too large"):
         audit.runs.end(1, "", tag="", rows=2**53, size=0, micros=0)
-    with pytest.raises(ValueError, match="surrogates"):
-        audit.runs.runs(id="", at="", session="\ud800", statement="", agent="", released=[], ended=[])
+    for session, value in (("\ud800", ""), ("", "\ud800")):
+        line = audit.runs.run(0, "", "", [value])
+        written = audit.runs.runs(
+            id="", at="", session=session, statement="", agent="", released=[line], ended=[]
+        )
+        with pytest.raises(StoreError, match="surrogates"):
+            rows.entry(written)

@@ -117,7 +117,7 @@ class House:
 
     async def votes(self) -> list[audit.Vote]:
         """Every recorded vote, counted or not, in order."""
-        records = [audit.decode(row.bytes) async for row in self.store.records()]
+        records = [audit.decode(row.bytes, row.private) async for row in self.store.records()]
         return [record for record in records if isinstance(record, audit.Vote)]
 
     async def state(self, hold: Hold) -> State:

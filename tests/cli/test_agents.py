@@ -117,7 +117,7 @@ def test_every_change_is_recorded_with_who_made_it(prompt: Prompt) -> None:
     prompt("agents", "disable", "bot", "--as", "third")
 
     async def changes(store: Store) -> list[tuple[str, str]]:
-        records = [audit.decode(row.bytes) async for row in store.records()]
+        records = [audit.decode(row.bytes, row.private) async for row in store.records()]
         return [(r.event, r.by) for r in records if isinstance(r, audit.Credential)]
 
     assert prompt.in_store(changes) == [

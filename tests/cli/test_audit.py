@@ -149,7 +149,11 @@ def test_a_sound_log(logged: Prompt) -> None:
     ("statement", "place"),
     [
         (
-            "UPDATE records SET bytes = CAST(replace(bytes, 'GRANT', 'grant') AS BLOB) WHERE idx = 2",
+            "UPDATE records SET bytes = CAST(replace(bytes, 'deny', 'none') AS BLOB) WHERE idx = 2",
+            "record 2",
+        ),
+        (
+            "UPDATE records SET private = CAST(replace(private, 'GRANT', 'grant') AS BLOB) WHERE idx = 2",
             "record 2",
         ),
         ("DELETE FROM records WHERE idx = 1", "record 1"),

@@ -60,6 +60,10 @@ def test_a_record_is_proven_to_the_auditor(logged: Prompt, auditor: Path, index:
     shown = json.loads(document)
     assert (shown["proven"], shown["index"], shown["size"]) == (True, index, 7)
     assert json.loads(shown["record"])["id"] == IDS[index]
+    # with the commitment to its text alone
+    closed = _prove(logged, "prove", IDS[index], "--without-values")
+    assert _check(logged, auditor, closed)[0] == Exit.DONE
+    assert f"SELECT {index}" not in closed + _check(logged, auditor, closed)[1]
     # as others write it
     tlog = _prove(logged, "prove", IDS[index], "--tlog")
     assert tlog.startswith("c2sp.org/tlog-proof@v1\nextra ")
@@ -72,9 +76,14 @@ def test_a_record_is_proven_to_the_auditor(logged: Prompt, auditor: Path, index:
 
 def test_a_changed_proof_does_not_hold(logged: Prompt, auditor: Path) -> None:
     proof = _prove(logged, "prove", IDS[2])
-    code, told = _check(logged, auditor, proof.replace("SELECT 2", "SELECT 9"))
+    code, told = _check(logged, auditor, proof.replace("shopper", "stopper"))
     assert code == Exit.NO
     assert "the proof does not hold: the record is not the one" in told
+    other = _prove(logged, "prove", IDS[3])
+    swapped = json.dumps(json.loads(proof) | {"private": json.loads(other)["private"]})
+    code, told = _check(logged, auditor, swapped)
+    assert code == Exit.NO
+    assert "the values are not those that the record commits to" in told
     assert _check(logged, auditor, "nonsense")[0] == Exit.NO
     (auditor / "log.pub").write_text(str(audit.SigningKey.generate("query-firewall").public))
     assert _check(logged, auditor, proof)[0] == Exit.NO

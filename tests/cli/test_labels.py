@@ -61,7 +61,7 @@ def marks(prompt: Prompt) -> list[Mark]:
 
 def records(prompt: Prompt, kind: str) -> list[dict[str, object]]:
     async def read(store: Store) -> list[dict[str, object]]:
-        return [json.loads(row.bytes) async for row in store.records()]
+        return [json.loads(row.opened()) async for row in store.records()]
 
     return [record for record in prompt.in_store(read) if record["kind"] == kind]
 

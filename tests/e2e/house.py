@@ -86,7 +86,7 @@ class House:
 
     async def records(self, kind: str | None = None) -> list[dict[str, object]]:
         """The log as JSON, oldest first."""
-        found = [json.loads(row.bytes) async for row in self.app.store.records()]
+        found = [json.loads(row.opened()) async for row in self.app.store.records()]
         return [record for record in found if kind is None or record["kind"] == kind]
 
 

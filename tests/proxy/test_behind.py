@@ -17,6 +17,7 @@ from firewall.proxy.behind import Behind, Run
 from firewall.proxy.standing import Leave
 from firewall.season import Season
 from firewall.session import Act, Done
+from firewall.store.rows import entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,7 +57,8 @@ class Disk:
         self.commits += 1
         for record in made:
             assert isinstance(record, audit.Written)
-            decoded = audit.decode(record.data)
+            columns = entry(record).columns
+            decoded = audit.decode(columns["bytes"], columns["private"])
             assert isinstance(decoded, audit.Runs)
             self.records.append(decoded)
 

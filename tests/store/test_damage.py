@@ -14,7 +14,7 @@ from .conftest import KEY, ORIGIN, Kit
 
 SIZE = 8
 OLD_HEAD = "UPDATE heads SET note = (SELECT note FROM checkpoints WHERE size = 5)"
-COPIED = "kind, at, session, statement, hold, agent, verdict, text, leaf_hash, bytes"
+COPIED = "kind, at, session, statement, hold, agent, verdict, text, leaf_hash, bytes, private"
 # bytes and leaf hash of record 3 as another record's would be
 OTHER = audit.encode(
     audit.Fault(id="r-forged", at="2030-01-01T00:00:00.000000Z", where="nowhere", error="nothing happened")
@@ -53,6 +53,12 @@ def _flipped(data: bytes) -> bytes:
             (Flaw.CHANGED, 3, "r-forged"),
         ),
         (["DELETE FROM records WHERE idx = 3"], (Flaw.MISSING, 3, "")),
+        (["UPDATE records SET private = NULL, text = '' WHERE idx = 3"], (Flaw.ERASED, 3, "")),
+        (["UPDATE records SET private = :hash, text = '' WHERE idx = 3"], (Flaw.CHANGED, 3, 3)),
+        (
+            ["UPDATE records SET private = (SELECT private FROM records WHERE idx = 4) WHERE idx = 3"],
+            (Flaw.CHANGED, 3, 3),
+        ),
         (["DELETE FROM records WHERE idx >= 3"], (Flaw.CUT, 3, "")),
         (["DELETE FROM records"], (Flaw.CUT, 0, "")),
         (
@@ -68,7 +74,10 @@ def _flipped(data: bytes) -> bytes:
             (Flaw.CHANGED, 3, 6),
         ),
         (
-            [f"INSERT INTO records SELECT origin, 8, 'r-copy', {COPIED} FROM records WHERE idx = 3"],
+            [
+                f"INSERT INTO records (origin, idx, id, {COPIED}) SELECT origin, 8, 'r-copy', {COPIED} "  # noqa: ISC004 — one statement
+                "FROM records WHERE idx = 3"
+            ],
             (Flaw.CHANGED, 8, "r-copy"),
         ),
         (["UPDATE heads SET note = replace(note, '8', '7')"], (Flaw.SIGNATURE, 7, "")),
@@ -110,6 +119,7 @@ async def test_a_change_is_found_in_its_place(
         ("UPDATE records SET at = '1999' WHERE idx = 3", "at"),
         ("UPDATE records SET kind = 'fault' WHERE idx = 3", "kind"),
         ("UPDATE records SET text = 'SELECT 1' WHERE idx = 3", "text"),
+        ("UPDATE records SET trace = 'x' WHERE idx = 3", "trace"),
         ("UPDATE records SET session = 'x', hold = 'x', statement = 'x' WHERE idx = 3", "session"),
         ("DELETE FROM record_relations WHERE record = :record", "relations"),
         ("UPDATE record_relations SET name = 'x' WHERE record = :record", "relations"),

@@ -100,7 +100,12 @@ async def test_a_store_of_the_first_version_is_brought_up_to_date(store: Store, 
     def back(connection: object) -> None:
         for statement in (
             *(f"DROP TABLE {name}" for name in ("marks", "shapes", "spending", "signals")),
-            "DROP TABLE mark_changes",
+            *(f"DROP TABLE {name}" for name in ("mark_changes", "record_facets", "views")),
+            *(f"DROP INDEX records_by_{name}" for name in ("owner", "database", "rule", "trace")),
+            *(
+                f"ALTER TABLE records DROP COLUMN {name}"
+                for name in ("owner", "database", "rule", "trace", "private")
+            ),
             "ALTER TABLE agents DROP COLUMN certificate",
             "UPDATE alembic_version SET version_num = '0001'",
         ):

@@ -44,7 +44,7 @@ async def test_appended_records_come_back_in_order_and_signed(store: Store, kit:
     await store.append(second)
     rows = [row async for row in store.records()]
     assert [row.index for row in rows] == [0, 1, 2]
-    assert [audit.decode(row.bytes) for row in rows] == [*first, *second]
+    assert [audit.decode(row.bytes, row.private) for row in rows] == [*first, *second]
     assert (await _sound(store)).logs[0].size == 3
     assert await store.record(first[1].id) == first[1]
     assert await store.record("r-unknown") is None
@@ -361,7 +361,7 @@ async def test_agents_are_kept_with_their_records(store: Store, kit: Kit) -> Non
 
 async def _credentials(store: Store):
     async for row in store.records():
-        record = audit.decode(row.bytes)
+        record = audit.decode(row.bytes, row.private)
         assert isinstance(record, audit.Credential)
         yield record
 

@@ -64,7 +64,7 @@ class Sample:
 
     async def records(self, kind: str = "") -> list[audit.Record]:
         """The log, oldest first."""
-        found = [audit.decode(row.bytes) async for row in self.store.records()]
+        found = [audit.decode(row.bytes, row.private) async for row in self.store.records()]
         return [record for record in found if kind in {"", record.kind}]
 
     async def _person_by_token(self, token: str) -> str | None:
