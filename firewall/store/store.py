@@ -18,6 +18,7 @@ from firewall.store.marks import Marks
 from firewall.store.past import Past
 from firewall.store.reader import Reader
 from firewall.store.signals import Signals
+from firewall.store.summaries import Summaries
 from firewall.store.views import Views
 from firewall.store.writer import Writer
 
@@ -232,6 +233,11 @@ class Store(Reader):
     def signals(self) -> Signals:
         """What people ask of firewalls that run on this store."""
         return Signals(self._database)
+
+    @property
+    def summaries(self) -> Summaries:
+        """What the log comes to."""
+        return Summaries(self._database)
 
     @property
     def views(self) -> Views:

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
 
     from firewall import audit
     from firewall.desk import Desk
     from firewall.explaining import Explained
+    from firewall.policy import Policy
 
 
 class Judged(Protocol):
@@ -74,6 +75,51 @@ class Views(Protocol):
     async def drop(self, person: str, name: str) -> None: ...
 
 
+class Agent(Protocol):
+    """An agent as its operator registered it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def owner(self) -> str: ...
+    @property
+    def team(self) -> str: ...
+    @property
+    def disabled(self) -> bool: ...
+
+
+class Day(Protocol):
+    """Judgements of one agent on one UTC day."""
+
+    @property
+    def agent(self) -> str: ...
+    @property
+    def day(self) -> str: ...
+    @property
+    def verdict(self) -> str: ...
+    @property
+    def count(self) -> int: ...
+
+
+class Spoken(Protocol):
+    """How often a rule gave the verdict, in all databases, and when last."""
+
+    @property
+    def rule(self) -> str: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def last(self) -> str: ...
+
+
+class Summaries(Protocol):
+    """What the log comes to. Sessions: oldest record first."""
+
+    async def session(self, session: str) -> Sequence[audit.Record]: ...
+    async def days(self, since: datetime, agent: str | None = None) -> Sequence[Day]: ...
+    async def rules(self) -> Sequence[Spoken]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Database:
     """One guarded database and the policy in force for it."""
@@ -104,6 +150,7 @@ class House:
     is_approver: whether policy knows the person as one who may decide something, for what a page offers;
         the desk alone says whether a vote counts.
     statement: every record of one statement, oldest first; empty when there is none.
+    policies: those in force, by database.
     prove: that the record of that id is in its log as signed last. Raises StoreError, ProofError.
     explain: what an agent's text would do in a database, as policy and catalog are now; None for a database
         that is not guarded. Raises CatalogError, StoreError. Nothing is run.
@@ -119,6 +166,9 @@ class House:
     search: Search
     statement: Callable[[str], Awaitable[Sequence[audit.Record]]]
     views: Views
+    summaries: Summaries
+    agents: Callable[[], Awaitable[Sequence[Agent]]]
+    policies: Callable[[], Mapping[str, Policy]]
     prove: Callable[[str], Awaitable[audit.Inclusion]]
     explain: Callable[[str, str, str], Awaitable[Explained | None]]
     log_key: str

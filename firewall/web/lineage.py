@@ -21,10 +21,10 @@ MAX_NODES = 60
 ROW = 30
 TOP = 34
 # where the three columns of boxes begin, and how wide they are
-LEFT = (0, 236, 548)
-WIDTH = (180, 256, 118)
+LEFT = (0, 212, 492)
+WIDTH = (160, 240, 108)
 # characters of the page's monospace that fit a box
-FITS = (22, 33, 14)
+FITS = (19, 30, 12)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,10 @@ PAGES = {
     "hold": "/holds/h-0CANCEL000",
     "log": "/log?text=customers&database=shop",
     "statement": f"/statements/{STATEMENT}",
+    "agents": "/agents",
+    "agent": "/agents/support-agent",
+    "session": "/sessions/s-0LINEAGE000",
+    "policy": "/policy",
     "status": "/status",
     "signin": "/signin",
 }
@@ -62,6 +66,7 @@ async def shown(page: Page, url: str) -> None:
     if "/statements/" in url:
         await page.get_by_role("button", name="Verify here").click()
         await page.locator("#proof-said[data-said]:not([data-said=''])").wait_for()
+        await page.locator("#lineage-title").evaluate("title => title.scrollIntoView()")
 
 
 async def readme(chromium: Browser, url: str) -> None:

@@ -49,6 +49,11 @@ SELECT c.name, c.email AS contact, p.card_number AS card,
   JOIN order_items i ON i.order_id = o.id
   JOIN products r ON r.id = i.product_id
  GROUP BY 1, 2, 3"""
+RULES = {
+    "allow": "unlabelled reads flow",
+    "hold": "labelled reads wait",
+    "deny": "code and the server are out of reach",
+}
 HOSTILE = (
     "SELECT name FROM customers /* \u202e evitcani ,elbassimrah \u2066 */ WHERE id = 7;\u200b"
     "<script>alert('x')</script> -- <img src=x onerror=alert(1)>\n"
@@ -197,7 +202,7 @@ async def fill(house: sample.Sample, *, empty: bool) -> None:
 async def told_in_full(house: sample.Sample) -> None:
     """One statement from its judgement to its outcome."""
     reason = "personal data and card numbers wait for two people: read public.payments"
-    session = ids.session_id()
+    session = "s-0LINEAGE000"
     made = sample.hold(
         LINEAGE,
         id="h-0LINEAGE00",
@@ -320,7 +325,13 @@ async def log(house: sample.Sample) -> None:
         for step, (sql, verdict, risk, relations, labels) in enumerate(told):
             at = clock.stamp(now - timedelta(hours=hours, minutes=-7 * step))
             made = sample.judgement(
-                sql, at=at, verdict=verdict, risk=risk, relations=relations, labels=labels
+                sql,
+                at=at,
+                verdict=verdict,
+                risk=risk,
+                rule=RULES[verdict],
+                relations=relations,
+                labels=labels,
             )
             records: list[audit.Record] = [made]
             common = {

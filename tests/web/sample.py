@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 ORIGIN = "log.test"
+POLICY = policy.load(ROOT / "policies" / "production.yaml")
 KEY = audit.SigningKey(ORIGIN, bytes(range(32)))
 COOKIE_KEY = bytes(range(64, 96))
 PEOPLE = {
@@ -53,6 +54,9 @@ class Sample:
             search=self.store.page,
             statement=self.store.statement_records,
             views=self.store.views,
+            summaries=self.store.summaries,
+            agents=self.store.agents,
+            policies=lambda: {"shop": POLICY},
             prove=self.store.prove,
             explain=self._explain,
             log_key=str(KEY.public),
@@ -78,8 +82,7 @@ class Sample:
             return None
         if self._gate is None:
             analysts, catalog = Analysts(), Catalog()
-            rules = policy.load(ROOT / "policies" / "production.yaml")
-            self._gate = Gate(rules, analysts, catalog.read)  # type: ignore[arg-type]  # all it uses
+            self._gate = Gate(POLICY, analysts, catalog.read)  # type: ignore[arg-type]  # all it uses
             await self._gate.refresh()
         subject = policy.Subject(agent, "lena@example.com", database, "production")
         return await explain(self._gate, subject, text)

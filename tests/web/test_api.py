@@ -13,7 +13,7 @@ import pytest
 from firewall import audit, clock, ids
 from firewall.approval import State
 from firewall.errors import StoreError
-from firewall.web import browse, create_app, events, signin
+from firewall.web import browse, create_app, events, overview, signin
 from firewall.web import pages as approvals
 from tests.web.sample import hold, judgement
 
@@ -66,7 +66,7 @@ async def _paths(app: FastAPI) -> list[tuple[str, str]]:
     described = [(path, method.upper()) for path, methods in schema.items() for method in methods]
     pages = [
         (route.path, method)
-        for router in (signin.router, events.router, browse.router, approvals.router)
+        for router in (signin.router, events.router, browse.router, overview.router, approvals.router)
         for route in router.routes
         for method in route.methods
     ]

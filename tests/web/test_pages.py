@@ -84,6 +84,7 @@ OWN = {
     "rect",
     "text",
     "details",
+    "datalist",
     "summary",
     "img",
 }
@@ -430,6 +431,68 @@ async def test_a_proof_is_one_of_the_signed_log(sample: Sample, dana: Browser) -
     assert f'data-key="{KEY.public}"' in (await dana.get("/statements/q-7")).text
     assert (await dana.get(f"/statements/q-7/proof/{others[0].id}")).status_code == 404
     assert (await dana.get(f"/statements/q-9/proof/{asked.id}")).status_code == 404
+
+
+async def test_a_session_is_a_timeline(sample: Sample, dana: Browser) -> None:
+    common = {"session": "s-7", "agent": "bot"}
+    opened = audit.Session(
+        id=ids.record_id(), at="2030-01-01T10:00:00.000000Z", event="opened", database="shop", **common
+    )
+    first = judgement("SELECT 1", at="2030-01-01T10:00:01.000000Z", statement="q-1", **common)
+    second = judgement("DROP TABLE x", at="2030-01-01T10:00:02.000000Z", verdict="deny", **common)
+    other = judgement("SELECT 'elsewhere'", session="s-8")
+    await sample.store.append([opened, second, first, other])
+    text = clean((await dana.get("/sessions/s-7")).text).text
+    assert text.index("opened") < text.index("SELECT 1") < text.index("DROP TABLE x")
+    assert "2 statements, 3 records" in text
+    assert "elsewhere" not in text
+    assert (await dana.get("/sessions/s-9")).status_code == 404
+
+
+async def test_agents_by_day(sample: Sample, dana: Browser) -> None:
+    now = clock.now()
+    rows = [
+        judgement("SELECT 1", agent="bot", at=clock.stamp(now - timedelta(days=days)))
+        for days in (0, 1, 1, 30)
+    ]
+    await sample.store.append([*rows, judgement("SELECT 2", agent="bot", verdict="deny")])
+    await sample.store.add_agent("quiet", "lena@example.com", "root", "v", [])
+    page = clean((await dana.get("/agents")).text)
+    assert {"bot", "quiet"} <= set(page.text.split())
+    page = clean((await dana.get("/agents/bot")).text)
+    yesterday = f"{now - timedelta(days=1):%Y-%m-%d}: 2 allow, 0 hold, 0 deny"
+    assert yesterday in page.text
+    assert f"{now:%Y-%m-%d}: 1 allow, 0 hold, 1 deny" in page.text
+    assert sum(tag == "rect" and "bar-" in (found["class"] or "") for tag, found in page.elements) == 3
+    assert (await dana.get("/agents/quiet")).status_code == 200
+    assert (await dana.get("/agents/nobody")).status_code == 404
+
+
+async def test_the_policy_says_how_often_its_rules_decided(sample: Sample, dana: Browser) -> None:
+    rule = sample.house.policies()["shop"].document.rules[0]
+    await sample.store.append([judgement("SELECT 1", rule=rule.name), judgement("SELECT 2", rule=rule.name)])
+    text = clean((await dana.get("/policy")).text).text
+    assert re.search(rf"{re.escape(rule.name)}\s*{rule.action}.*2 times", text.replace("\n", " "))
+    assert text.count("never") == len(sample.house.policies()["shop"].document.rules)
+
+
+async def test_what_if_judges_and_leaves_no_trace(sample: Sample, dana: Browser) -> None:
+    before = len(await sample.records())
+    token = await dana.form_token("/policy")
+
+    async def ask(**values: str) -> tuple[int, str]:
+        answer = await dana.post("/policy", form_token=token, **values)
+        return answer.status_code, clean(answer.text).text
+
+    status, text = await ask(sql="SELECT email FROM customers -- <b>", database="shop", agent="bot")
+    assert status == 200
+    assert "read public.customers (email)" in text
+    assert "labelled reads wait" in text
+    status, text = await ask(sql="SELEC 1", database="shop", agent="")
+    assert (status, "Not understood in full" in text) == (200, True)
+    assert (await ask(sql=" ", database="shop"))[0] == 422
+    assert (await ask(sql="SELECT 1", database="other"))[0] == 422
+    assert len(await sample.records()) == before
 
 
 async def test_the_log_is_verified_on_demand(sample: Sample, dana: Browser) -> None:
