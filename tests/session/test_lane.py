@@ -51,7 +51,7 @@ def test_nothing_overtakes_what_is_not_answered() -> None:
         ["client: Q BEGIN", "ruled: 2 allow", "cleared: 2", "server: C BEGIN | Z T", "client: S"],
         ["client: S"],
     ],
-    ids=lambda events: " / ".join(events),
+    ids=" / ".join,
 )
 def test_nothing_overtakes_what_came_between(events: list[str]) -> None:
     machine = rested()
