@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from firewall.workers import Analysts
 
 CACHE_BYTES = 32 * 1024 * 1024
+# So many new judgements are set apart from what the collector looks at: a millisecond at a time.
+SETTLE_EVERY = 50
 # A text whose catalog changes this often while it is analysed is judged with its names in doubt.
 MAX_READINGS = 3
 # Shapes that agents are known to have run; those that are forgotten are asked for again.
@@ -167,6 +169,7 @@ class Gate:
         self._analyses: dict[tuple[object, ...], asyncio.Task[Analysis]] = {}
         self._cache: OrderedDict[tuple[object, ...], tuple[Judgement, int]] = OrderedDict()
         self._cached_bytes = 0
+        self._unsettled = 0
 
     @property
     def policy(self) -> Policy:
@@ -489,6 +492,10 @@ class Gate:
             return judgement  # one text must not push out all others
         self._cache[key] = (judgement, size)
         self._cached_bytes += size
+        self._unsettled += 1
+        if self._unsettled >= SETTLE_EVERY:
+            self._unsettled = 0
+            heap.settle()
         while self._cached_bytes > CACHE_BYTES:
             _, (_, dropped) = self._cache.popitem(last=False)
             self._cached_bytes -= dropped

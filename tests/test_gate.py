@@ -454,3 +454,15 @@ def labelling(label: str) -> policy.Policy:
         "rules: [{name: reads, allow: read, why: because}]\n",
         Path("p.yaml"),
     )
+
+
+async def test_judgements_are_set_apart_from_what_the_collector_looks_at(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gates, "SETTLE_EVERY", 3)
+    settled = []
+    monkeypatch.setattr("firewall.heap.settle", lambda: settled.append(len(stage.gate._cache)))
+    for number in range(7):
+        await stage.judge(f"SELECT {number} FROM orders")
+    await stage.judge("SELECT 6 FROM orders")
+    assert settled == [3, 6]

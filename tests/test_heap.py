@@ -56,3 +56,13 @@ def test_what_is_let_go_goes():
     heap.let_go(things)
     assert not things
     assert all(thing() is None for thing in gone)
+
+
+def test_what_is_alive_is_set_apart_and_what_was_garbage_is_gone():
+    kept, one, other = Thing(), Thing(), Thing()
+    one.other, other.other = other, one
+    gone = weakref.ref(one)
+    del one, other
+    heap.settle()
+    assert gone() is None
+    assert not any(found is kept for found in gc.get_objects())

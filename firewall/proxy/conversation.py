@@ -100,6 +100,8 @@ class Conversation:
         # outcomes and withdrawals still have to be written
         while self._tasks:
             await asyncio.wait(self._tasks)
+        self._front.let_go()
+        back.let_go()
         return self._why
 
     def cancel(self) -> None:

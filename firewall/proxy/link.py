@@ -195,6 +195,14 @@ class Link:
         if self._transport is not None:
             self._transport.abort()
 
+    def let_go(self) -> None:
+        """Whoever set the callbacks has ended: nobody is told of anything any more, nor referred to.
+
+        Without it, a session is garbage in a cycle; one that was frozen (`heap`) would never be found.
+        """
+        self.on_data = _ignore
+        self.on_lost = self.on_ended = self.on_pressure = None
+
     async def start_tls(
         self, context: ssl.SSLContext, *, server_side: bool, hostname: str | None = None, begun: bytes = b""
     ) -> ssl.SSLObject:
@@ -284,6 +292,10 @@ class Link:
         self._shake_failed("the peer closed the connection during the TLS handshake")
         if self.on_lost:
             self.on_lost()
+
+
+def _ignore(data: bytes) -> None:
+    """Nobody wants it."""
 
 
 def maker(

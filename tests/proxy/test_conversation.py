@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from firewall import session, wire
 from firewall.catalog import introspect
 from firewall.errors import StoreError
+from firewall.proxy.conversation import Conversation
 from firewall.proxy.link import Link
 from tests.e2e.house import DBA, SECURITY, open_house, policy_text
 from tests.proxy.client import Client
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from firewall.demo.postgres import EmbeddedPostgres
+    from firewall.proxy.upstream import Upstream
     from tests.e2e.house import House
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -192,3 +196,28 @@ async def test_a_temporary_table_does_not_cost_a_catalog_reading_a_statement(
         assert rows == (6,)
         # once for CREATE; the rest sees that nothing has changed
         assert len(read) <= 2
+
+
+async def test_a_session_that_is_over_leaves_no_cycles(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever was frozen by `heap` while it lived is never looked at by the collector."""
+    parts: list[weakref.ref[object]] = []
+    begin = Conversation.__init__
+
+    def noted(self: Conversation, front: Link, back: Upstream, machine: session.Session, *rest: Any) -> None:
+        begin(self, front, back, machine, *rest)
+        parts.extend(weakref.ref(part) for part in (self, front, back.link, machine))
+
+    monkeypatch.setattr(Conversation, "__init__", noted)
+    gc.disable()
+    try:
+        for _ in range(3):
+            async with await psycopg.AsyncConnection.connect(house.dsn(), autocommit=True) as connection:
+                await connection.execute("SELECT %s::int", (1,))
+        async with asyncio.timeout(10):
+            while any(part() is not None for part in parts):
+                await asyncio.sleep(0.01)
+    finally:
+        left = [repr(part()) for part in parts if part() is not None]
+        gc.enable()
+    assert len(parts) == 12
+    assert not left
