@@ -23,6 +23,7 @@ from firewall.keyfile import derived, mask_key, signing_key
 from firewall.policy.diff import diff
 from firewall.posts import open_channels
 from firewall.proxy.upstream import tls_context
+from firewall.publishing import Publisher, configured
 from firewall.retention import retain
 from firewall.store import Store
 from firewall.web.server import Server
@@ -65,6 +66,7 @@ class App:
         self._listener: proxy.Listener | None = None
         self._console: Server | None = None
         self._reloading = asyncio.Lock()
+        self.publisher: Publisher | None = None
 
     @classmethod
     async def open(cls, settings: config.Settings) -> Self:
@@ -114,6 +116,9 @@ class App:
         guarded = {name: await self._guard(name, db) for name, db in self.settings.databases.items()}
         await self._adopt()
         self._background(self.desk.watch())
+        if self.settings.checkpoints.any:
+            self.publisher = self._publisher()
+            self._background(self.publisher.run())
         if self.settings.records.retention is not None:
             self._background(retain(self.store, timedelta(days=self.settings.records.retention)))
         self._background(self._refresh_catalogs())
@@ -311,6 +316,18 @@ class App:
             sessions=self._listener.sessions if self._listener else 0,
             pending=len(pending),
             version=version("query-firewall"),
+        )
+
+    def _publisher(self) -> Publisher:
+        async def record(one: audit.Record) -> None:
+            await self.store.append([one])
+
+        return Publisher(
+            configured(self.settings.checkpoints),
+            lambda: self.store.head(self.settings.origin),
+            record,
+            every=self.settings.checkpoints.every,
+            records=self.settings.checkpoints.records,
         )
 
     def _derived(self, purpose: str) -> bytes:

@@ -121,6 +121,31 @@ class Records(_Model):
     retention: Annotated[int, Field(ge=1, le=36_500)] | None = None
 
 
+class Bucket(_Model):
+    """Object storage that speaks as S3 does: `s3://bucket/prefix`. Credentials come from the environment, as
+    AWS's own tools take them; `endpoint` is of another provider.
+    """
+
+    url: Annotated[str, Field(pattern=r"^s3://[^/@?#]+(/[^@?#]*)?$")]
+    endpoint: str = ""
+    region: str = ""
+
+
+class Checkpoints(_Model):
+    """Where signed heads of the log are published: after `every` seconds, or after `records` new records."""
+
+    every: Annotated[int, Field(ge=1)] = 300
+    records: Annotated[int, Field(ge=1)] = 10_000
+    files: list[Path] = []
+    webhooks: list[Annotated[str, Field(pattern=r"^https?://")]] = []
+    buckets: list[Bucket] = []
+
+    @property
+    def any(self) -> bool:
+        """Is there a place?"""
+        return bool(self.files or self.webhooks or self.buckets)
+
+
 class Settings(_Model):
     """The settings file. `origin` names this log; `key` is its Ed25519 signing key, made on first use.
 
@@ -144,6 +169,7 @@ class Settings(_Model):
     max_connections_per_agent: Annotated[int, Field(ge=1)] | None = None
     standing_releases: bool = False
     records: Records = Records()
+    checkpoints: Checkpoints = Checkpoints()
     login_timeout: Annotated[int, Field(ge=1, le=600)] = 30
     idle_timeout: Annotated[int, Field(ge=0)] = 0
 
@@ -262,6 +288,7 @@ def _absolute(settings: Settings, base: Path, source: Source) -> Settings:
         )
     listen = settings.listen.model_copy(update={"tls": tls})
     mask_key = base / settings.mask_key if settings.mask_key else None
+    files = [base / file for file in settings.checkpoints.files]
     return settings.model_copy(
         update={
             "databases": databases,
@@ -269,5 +296,6 @@ def _absolute(settings: Settings, base: Path, source: Source) -> Settings:
             "key": base / settings.key,
             "mask_key": mask_key,
             "listen": listen,
+            "checkpoints": settings.checkpoints.model_copy(update={"files": files}),
         }
     )

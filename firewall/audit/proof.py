@@ -131,7 +131,7 @@ def prove_inclusion(
     The checkpoint's signature is not looked at: whoever checks the proof has the key. Raises ProofError.
     """
     try:
-        path = merkle.inclusion_proof(leaves, index, _head(checkpoint).size)
+        path = merkle.inclusion_proof(leaves, index, head_of(checkpoint).size)
     except ValueError as error:
         raise ProofError(str(error)) from None
     return Inclusion(
@@ -147,7 +147,7 @@ def prove_inclusion(
 def prove_consistency(leaves: Iterable[bytes], old: str, new: str) -> Consistency:
     """`leaves` as in `prove_inclusion`, for the newer of the two signed heads. Raises ProofError."""
     try:
-        path = merkle.consistency_proof(leaves, _head(old).size, _head(new).size)
+        path = merkle.consistency_proof(leaves, head_of(old).size, head_of(new).size)
     except ValueError as error:
         raise ProofError(str(error)) from None
     return Consistency(old=old, new=new, path=[_encode(node) for node in path])
@@ -203,8 +203,8 @@ def _signed(note: str, keys: Iterable[VerifyingKey]) -> Checkpoint:
         raise ProofError(f"the checkpoint proves nothing: {error}") from None
 
 
-def _head(note: str) -> Checkpoint:
-    """What a checkpoint says, whoever signed it."""
+def head_of(note: str) -> Checkpoint:
+    """What a checkpoint says, whoever signed it. Raises ProofError."""
     text, separator, _ = note.rpartition("\n\n")
     try:
         return Checkpoint.parse(f"{text}\n" if separator else note)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from firewall import audit, clock
+from firewall import audit, clock, publishing
+from firewall.audit import lines
 from firewall.channels import visible
 from firewall.cli import house, keys
 from firewall.cli.command import command, group
-from firewall.cli.exits import Exit, NotThere
+from firewall.cli.exits import Declined, Exit, NotThere, Usage
 from firewall.cli.terminal import brief
 from firewall.cli.when import moment
 from firewall.store import Judged, Reader
@@ -41,6 +43,21 @@ Keys = Annotated[
         show_default=False,
     ),
 ]
+Export = Annotated[
+    Path | None,
+    typer.Option(
+        "--export", metavar="FILE", help="an export (JSON lines) instead of a store", show_default=False
+    ),
+]
+Against = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--against",
+        metavar="PLACE",
+        help="published checkpoints to compare with: a file, a folder, https://… or s3://…; may be repeated",
+        show_default=False,
+    ),
+]
 Agent = Annotated[str | None, typer.Option("--agent", help="who asked", show_default=False)]
 Relation = Annotated[str | None, typer.Option("--relation", help="what was touched", show_default=False)]
 Word = Annotated[
@@ -57,20 +74,44 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="a statement, a hold (h-�
 
 
 @command(app, "verify")
-async def verify(terminal: Terminal, store: StoreUrl = None, key: Keys = None) -> Exit:
-    """Prove that no record was changed, left out, added or moved since it was signed."""
-    url = store or terminal.settings.store
+async def verify(
+    terminal: Terminal,
+    store: StoreUrl = None,
+    key: Keys = None,
+    export: Export = None,
+    against: Against = None,
+) -> Exit:
+    """Prove that no record was changed, left out, added or moved since it was signed.
+
+    With --against, that no record is gone either that a published checkpoint counts.
+    """
+    if export and store:
+        raise Usage("an export is verified without a store", hint="leave out --store or --export")
+    if export and not key:
+        raise Usage("the log's public key is not given", hint="give it with --key, as you have it")
+    url = "" if export else store or terminal.settings.store
     known = keys.given(key) if key else keys.beside(url) if store else [keys.own(terminal)]
-    async with await Reader.open_reader(url) as reader:
-        total = sum(_size(note) for note in await reader.heads())
-        with Progress(
-            *(TextColumn("verifying"), BarColumn(), MofNCompleteColumn()),
-            console=terminal.err,
-            transient=True,
-            disable=terminal.as_json or not terminal.err.is_terminal,
-        ) as bar:
-            task = bar.add_task("", total=total or None)
-            report = await reader.verify(known, progress=lambda done: bar.update(task, completed=done))
+    places = [await publishing.read(place) for place in against or ()]
+    notes = [note for place in places for note in place]
+    with Progress(
+        *(TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()),
+        console=terminal.err,
+        transient=True,
+        disable=terminal.as_json or not terminal.err.is_terminal,
+    ) as bar:
+        task = bar.add_task("", total=None)
+
+        def progress(done: int) -> None:
+            bar.update(task, completed=done)
+
+        if export:
+            report = _verify_export(export, known, notes, progress)
+        else:
+            async with await Reader.open_reader(url) as reader:
+                bar.update(task, total=sum(map(_size, await reader.heads())) or None)
+                report = await reader.verify(known, published=notes, progress=progress)
+    if against and not terminal.as_json:
+        terminal.note(f"compared with {len(notes)} published checkpoints")
     # a log that is gone altogether has no record that could be wrong
     gone = sorted({one.name for one in known} - {log.origin for log in report.logs})
     sound = report.sound and not gone
@@ -144,6 +185,22 @@ def show_key(terminal: Terminal) -> None:
     if terminal.as_json:
         terminal.document({"origin": terminal.settings.origin, "key": key})
     terminal.say(key)
+
+
+def _verify_export(
+    path: Path, known: Sequence[audit.VerifyingKey], published: Sequence[str], progress: audit.Progress
+) -> audit.Report:
+    """Two readings of the file: checkpoints first, for they may stand behind what they count."""
+    try:
+        with path.open("rb") as file:
+            heads = [one for one in lines.read(file) if isinstance(one, str)]
+        with path.open("rb") as file:
+            records = (one for one in lines.read(file) if not isinstance(one, str))
+            return audit.verify(records, [*heads, *published], known, progress)
+    except OSError as error:
+        raise Usage(f"`{path}` cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise Declined(f"`{path}`: {error}", hint="it was changed or torn, or it is no export") from None
 
 
 def _size(note: str) -> int:

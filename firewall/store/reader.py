@@ -217,7 +217,7 @@ class Reader:
         if not found:
             raise StoreError(f"there is no record `{record_id}`", hint="`firewall audit show` tells ids")
         row = found[0]
-        head = checkpoint if checkpoint is not None else await self._head(row.origin)
+        head = checkpoint if checkpoint is not None else await self.head(row.origin)
 
         def work(connection: Connection) -> audit.Inclusion:
             leaves = _leaves(connection, row.origin)
@@ -228,7 +228,7 @@ class Reader:
 
     async def prove_consistency(self, origin: str, old: str, new: str | None = None) -> audit.Consistency:
         """That the log of one signed head goes on in that of a later one, or of the newest."""
-        head = new if new is not None else await self._head(origin)
+        head = new if new is not None else await self.head(origin)
 
         def work(connection: Connection) -> audit.Consistency:
             return audit.proof.prove_consistency(_leaves(connection, origin), old, head)
@@ -246,7 +246,8 @@ class Reader:
         found = await self._all(select(kept.note).where(kept.origin == origin, kept.size == size))
         return str(found[0].note) if found else None
 
-    async def _head(self, origin: str) -> str:
+    async def head(self, origin: str) -> str:
+        """The newest signed head of a log. Raises StoreError if there is none."""
         found = await self._all(select(tables.heads.c.note).where(tables.heads.c.origin == origin))
         if not found:
             raise StoreError(f"there is no signed head of the log `{origin}`")

@@ -36,6 +36,7 @@ def test_what_it_writes_loads(prompt: Prompt, tmp_path: Path) -> None:
 def test_every_key_is_there_and_every_comment_loads(tmp_path: Path) -> None:
     text = SETTINGS.read_text()
     models = (config.Settings, config.Database, config.Listen, config.Tls, config.Web, config.Slack)
+    models += (config.Records, config.Checkpoints)
     for name in set().union(*map(keys, models)):
         assert re.search(rf"^[# ]*{name}:", text, re.MULTILINE), name
     # all that is commented out, put in, except what excludes what is there
@@ -46,6 +47,7 @@ def test_every_key_is_there_and_every_comment_loads(tmp_path: Path) -> None:
     settings = config.load(tmp_path / "firewall.yaml")
     assert settings.slack is not None
     assert settings.listen.tls is not None
+    assert settings.checkpoints.any
 
 
 def test_values_that_are_commented_out_are_the_defaults() -> None:

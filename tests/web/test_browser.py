@@ -118,7 +118,7 @@ async def test_a_statement_is_found_as_one_types_and_its_proof_is_verified(
         ("proof.path[0] = btoa('\\0'.repeat(32))", "does not lead to the signed root"),
         ("proof.index += 1", "does not lead to the signed root"),
         (
-            "proof.record = proof.record.replace('SELECT', 'DELETE')",
+            "proof.record = proof.record.replace('judgement', 'Judgement')",
             "does not lead to the signed root",
         ),
         (
