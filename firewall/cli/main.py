@@ -19,6 +19,7 @@ from firewall.cli import (
     audit,
     audit_erase,  # noqa: F401 — a command of the group `audit`, as are the next
     audit_proof,  # noqa: F401 — as above
+    audit_schema,  # noqa: F401 — as above
     catalog,
     demo,
     explain,

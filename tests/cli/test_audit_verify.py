@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ from firewall import audit
 from firewall.audit import lines, published
 from firewall.cli.exits import Exit
 
+from .conftest import ROOT
 from .test_audit import damage, judged, write
 
 if TYPE_CHECKING:
@@ -99,3 +101,9 @@ def test_a_log_written_anew_is_betrayed_as_a_fork(logged: Prompt, tmp_path: Path
     said = logged("audit", "verify", "--against", str(tmp_path / "elsewhere"))
     assert said.code == Exit.NO
     assert "forked: two signed heads of this size differ" in said.out
+
+
+def test_the_schema_is_the_published_one(prompt: Prompt) -> None:
+    published_one = json.loads((ROOT / "fixtures/audit/records.schema.json").read_text())
+    assert json.loads(prompt("audit", "schema").out) == published_one
+    assert prompt("audit", "schema", "--json").document == published_one
