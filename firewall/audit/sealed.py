@@ -28,6 +28,10 @@ _PRIVATE: Mapping[str, tuple[str, ...]] = {
     "outcome": ("message",),
     "runs": ("messages", "parameters"),
 }
+# made once: `json.dumps` would make one each time
+_encode = json.JSONEncoder(
+    ensure_ascii=False, check_circular=False, allow_nan=False, sort_keys=True, separators=(",", ":")
+).encode
 _TEXTS = frozenset({"sql", "message"})
 
 
@@ -154,6 +158,4 @@ def _shape(value: Any) -> Any:
 
 
 def _dump(fields: Mapping[str, Any]) -> bytes:
-    return json.dumps(
-        fields, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
-    ).encode()
+    return _encode(fields).encode()

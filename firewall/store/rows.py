@@ -99,7 +99,9 @@ def entry(record: audit.Record | audit.Written, keep: audit.Keep = audit.Keep.FU
         data = audit.canonical(public)
     except ValueError as error:
         raise StoreError(f"a {record.kind} record cannot be written: {error}") from error
-    columns, relations, facets = searchable(sealed.unseal(public, beside))
+    # what is not kept is not searched by
+    shown = fields if keep is audit.Keep.FULL else sealed.unseal(public, beside)
+    columns, relations, facets = searchable(shown)
     leaf = audit.leaf_hash(data)
     key = {"record": record.id, "at": record.at}
     return Entry(
