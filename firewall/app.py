@@ -269,6 +269,7 @@ class App:
             person_by_token=lambda token: self.store.person_by_token(credentials.token_hash(token)),
             is_person=self._is_person,
             is_approver=lambda name: any(gate.policy.person(name) for gate in self.gates.values()),
+            roles=self._roles,
             search=self.store.page,
             statement=self.store.statement_records,
             views=self.store.views,
@@ -283,6 +284,13 @@ class App:
             record=lambda record: self.store.append([record]),
             cookie_key=self._derived("cookie"),
         )
+
+    def _roles(self, name: str) -> frozenset[web.Role]:
+        """By the settings; where they give none, whoever has a credential has all."""
+        given = self.settings.web.roles
+        found = {web.Role(role) for role, names in given.items() if name in names} if given else web.EVERY
+        decides = any(gate.policy.person(name) for gate in self.gates.values())
+        return frozenset({*found, *([web.Role.APPROVER] if decides else [])})
 
     async def _explain(self, agent: str, database: str, text: str) -> Explained | None:
         gate = self.gates.get(database)

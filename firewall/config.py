@@ -60,11 +60,16 @@ class Listen(_Model):
 
 
 class Web(_Model):
-    """Where approvers and programs connect; `url` is how people reach it, for links in messages."""
+    """Where approvers and programs connect; `url` is how people reach it, for links in messages.
+
+    roles: who may do what there, by name. Where it is left out, whoever has a token may look, audit and try
+    statements; who decides, and may look for that, is the policy's to say.
+    """
 
     host: str = "127.0.0.1"
     port: Port = 8432
     url: str = ""
+    roles: dict[Literal["viewer", "auditor", "operator"], frozenset[str]] = {}
 
 
 class SlackHttp(_Model):

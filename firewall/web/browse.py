@@ -17,7 +17,7 @@ from firewall.web import log, problems
 from firewall.web.lineage import picture
 from firewall.web.problems import Trouble
 from firewall.web.render import page
-from firewall.web.who import Form, TheHouse, Visitor  # noqa: TC001 — FastAPI resolves the routes' annotations
+from firewall.web.who import AUDITORS, Form, TheHouse, Visitor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,7 +100,7 @@ async def show_statement(request: Request, house: TheHouse, visit: Visitor, stat
     return page(request, "statement.html", visit, context)
 
 
-@router.get("/statements/{statement_id}/proof/{record_id}")
+@router.get("/statements/{statement_id}/proof/{record_id}", dependencies=AUDITORS)
 async def prove(house: TheHouse, _visit: Visitor, statement_id: Id, record_id: Id) -> Response:
     """The proof that the record is in the log, as `firewall audit prove` gives it."""
     if record_id not in {record.id for record in await _records(house, statement_id)}:

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
     from firewall import audit
     from firewall.desk import Desk
     from firewall.explaining import Explained
     from firewall.policy import Policy
+    from firewall.web.roles import Role
 
 
 class Judged(Protocol):
@@ -149,6 +150,7 @@ class House:
         signed-in browser, so that a disabled person is out at once and not when the cookie expires.
     is_approver: whether policy knows the person as one who may decide something, for what a page offers;
         the desk alone says whether a vote counts.
+    roles: what else the person may do; none is for a person who may not even look. Asked at every request.
     statement: every record of one statement, oldest first; empty when there is none.
     policies: those in force, by database.
     prove: that the record of that id is in its log as signed last. Raises StoreError, ProofError.
@@ -163,6 +165,7 @@ class House:
     person_by_token: Callable[[str], Awaitable[str | None]]
     is_person: Callable[[str], Awaitable[bool]]
     is_approver: Callable[[str], bool]
+    roles: Callable[[str], Collection[Role]]
     search: Search
     statement: Callable[[str], Awaitable[Sequence[audit.Record]]]
     views: Views

@@ -16,7 +16,7 @@ from firewall.web.browse import rule_by_rule
 from firewall.web.lineage import picture
 from firewall.web.problems import Trouble
 from firewall.web.render import page
-from firewall.web.who import Form, TheHouse, Visitor  # noqa: TC001 — FastAPI resolves the routes' annotations
+from firewall.web.who import OPERATORS, Form, TheHouse, Visitor
 
 if TYPE_CHECKING:
     from firewall.web.house import House
@@ -76,7 +76,7 @@ async def show_policy(request: Request, house: TheHouse, visit: Visitor) -> Resp
     return await _policy(request, house, visit)
 
 
-@router.post("/policy")
+@router.post("/policy", dependencies=OPERATORS)
 async def what_if(request: Request, house: TheHouse, posted: Form) -> Response:
     """What a statement would do and why, if an agent asked for it now. Nothing is run or recorded."""
     asked = {name: posted.values.get(name, "") for name in ("agent", "database", "sql")}

@@ -15,7 +15,7 @@ from firewall.errors import StoreError
 from firewall.web import decide, problems
 from firewall.web.problems import Trouble
 from firewall.web.render import page
-from firewall.web.who import Form, TheHouse, Visitor  # noqa: TC001 — FastAPI resolves the routes' annotations
+from firewall.web.who import AUDITORS, Form, TheHouse, Visitor
 
 if TYPE_CHECKING:
     from firewall import audit
@@ -61,7 +61,7 @@ async def show_status(request: Request, house: TheHouse, visit: Visitor) -> Resp
     return await _status_page(request, house, visit, None)
 
 
-@router.post("/status/verify")
+@router.post("/status/verify", dependencies=AUDITORS)
 async def verify(request: Request, house: TheHouse, posted: Form) -> Response:
     """Work the whole log through once; it may take a while, so it is asked for and not done by itself."""
     return await _status_page(request, house, posted.visit, await house.verify_log())

@@ -127,9 +127,17 @@ def page(
 ) -> HTMLResponse:
     """A whole page. `visit` is whose it is; None for a page that anyone may see."""
     person = visit.person if visit else ""
+    roles = request.app.state.house.roles(person) if person else ()
     token = request.app.state.seal.form_token(visit) if visit else ""
     text = ENVIRONMENT.get_template(name).render(
-        {"person": person, "form_token": token, "path": request.url.path, "now": clock.now(), **context}
+        {
+            "person": person,
+            "roles": roles,
+            "form_token": token,
+            "path": request.url.path,
+            "now": clock.now(),
+            **context,
+        }
     )
     return HTMLResponse(text, status)
 

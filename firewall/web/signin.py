@@ -20,7 +20,7 @@ from firewall.web.session import (
     same_origin,
     set_cookie,
 )
-from firewall.web.who import Form, TheHouse, admit, get_seal, note_sign_in, read_form
+from firewall.web.who import Leaving, TheHouse, admit, get_seal, note_sign_in, read_form
 
 CHANNEL = "web"
 # a path of this console and nothing a browser could read as another host
@@ -59,7 +59,7 @@ async def enter(request: Request, house: TheHouse) -> Response:
 
 
 @router.post("/signout")
-async def leave(request: Request, posted: Form) -> Response:
+async def leave(request: Request, posted: Leaving) -> Response:
     get_seal(request).end(posted.visit)
     response = RedirectResponse("/signin", HTTPStatus.SEE_OTHER)
     drop_cookie(request, response, SESSION_COOKIE)

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from firewall import audit, clock, ids
 from firewall.web.house import House
 from firewall.web.problems import Trouble
+from firewall.web.roles import Role
 from firewall.web.session import SESSION_COOKIE, Seal, Visit, cookie, same_origin
 
 if TYPE_CHECKING:
@@ -56,6 +57,37 @@ async def get_visit(request: Request) -> Visit:
     return visit
 
 
+async def get_visitor(request: Request) -> Visit:
+    """A signed-in person's session, who may look."""
+    visit = await get_visit(request)
+    admitted(get_house(request), visit.person)
+    return visit
+
+
+class Needs:
+    """A dependency of routes that are for one role: whoever looks, and has it."""
+
+    def __init__(self, role: Role) -> None:
+        self._role = role
+
+    async def __call__(self, request: Request) -> None:
+        visit = await get_visit(request)
+        if self._role not in get_house(request).roles(visit.person):
+            detail = (
+                f"this is for people with the role `{self._role}`; your operator gives it, in the settings"
+            )
+            raise Trouble(HTTPStatus.FORBIDDEN, detail)
+
+
+def admitted(house: House, person: str) -> None:
+    """Raises if the person has no role at all."""
+    if not house.roles(person):
+        detail = (
+            "you are known here, but have no role; your operator gives one, in the settings (`web.roles`)"
+        )
+        raise Trouble(HTTPStatus.FORBIDDEN, detail)
+
+
 async def get_caller(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 ) -> str:
@@ -67,6 +99,7 @@ async def get_caller(
     person = await admit(request, credentials.credentials, "api")
     if person is None:
         raise Trouble(HTTPStatus.UNAUTHORIZED, "this token belongs to no person, or not any more", challenge)
+    admitted(get_house(request), person)
     return person
 
 
@@ -128,7 +161,17 @@ async def read_form(request: Request) -> dict[str, str]:
     return {name: value for name, value in form.items() if isinstance(value, str)}
 
 
+async def get_form(posted: Annotated[Posted, Depends(get_posted)], request: Request) -> Posted:
+    """A form of a person who may look."""
+    admitted(get_house(request), posted.visit.person)
+    return posted
+
+
 TheHouse = Annotated[House, Depends(get_house)]
-Visitor = Annotated[Visit, Depends(get_visit)]
+Visitor = Annotated[Visit, Depends(get_visitor)]
 Caller = Annotated[str, Depends(get_caller)]
-Form = Annotated[Posted, Depends(get_posted)]
+Form = Annotated[Posted, Depends(get_form)]
+# the way out is open to whoever came in
+Leaving = Annotated[Posted, Depends(get_posted)]
+AUDITORS = [Depends(Needs(Role.AUDITOR))]
+OPERATORS = [Depends(Needs(Role.OPERATOR))]

@@ -419,3 +419,22 @@ async def test_a_log_verifies_whatever_is_written_between_two_readings_of_it(
     assert report.sound, report.findings
     monkeypatch.undo()
     await _sound(store)
+
+
+async def test_what_the_log_comes_to(store: Store, kit: Kit) -> None:
+    first, second = kit.judgement(), kit.judgement(verdict="deny", rule="never")
+    later = kit.judgement(at="2030-01-02T00:00:00.000000Z", session="s-2")
+    other = kit.judgement(agent="crawler", at="2030-01-02T00:00:00.000000Z", session="s-2")
+    await store.append([second, first, later, other, kit.credential()])
+    assert [r.id for r in await store.summaries.session("s-1")] == [first.id, second.id]
+    days = [(d.agent, d.day, d.verdict, d.count) for d in await store.summaries.days(START)]
+    assert days == [
+        ("bot", "2030-01-01", "allow", 1),
+        ("bot", "2030-01-01", "deny", 1),
+        ("bot", "2030-01-02", "allow", 1),
+        ("crawler", "2030-01-02", "allow", 1),
+    ]
+    later_days = await store.summaries.days(START + timedelta(hours=1), "bot")
+    assert [(d.day, d.count) for d in later_days] == [("2030-01-02", 1)]
+    rules = [(r.rule, r.count, r.last) for r in await store.summaries.rules()]
+    assert rules == [("never", 1, second.at), ("reads", 3, later.at)]

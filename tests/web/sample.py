@@ -13,7 +13,7 @@ from firewall.approval import Hold, Person, State
 from firewall.desk import Desk
 from firewall.explaining import Explained, explain
 from firewall.gate import Gate
-from firewall.web import Database, House, Status
+from firewall.web import EVERY, Database, House, Role, Status
 from tests.test_gate import Analysts, Catalog
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Sample:
 
     store: Store
     tokens: dict[str, str] = field(default_factory=lambda: dict(TOKENS))
+    roles: dict[str, frozenset[Role]] = field(default_factory=dict)
     desk: Desk = field(init=False)
     house: House = field(init=False)
     _gate: Gate | None = None
@@ -51,6 +52,7 @@ class Sample:
             person_by_token=self._person_by_token,
             is_person=self._is_person,
             is_approver=PEOPLE.__contains__,
+            roles=lambda person: self.roles.get(person, EVERY),
             search=self.store.page,
             statement=self.store.statement_records,
             views=self.store.views,

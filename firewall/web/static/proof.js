@@ -108,7 +108,9 @@
     document.querySelector("#proof-facts").hidden = false;
   }
 
-  if (globalThis.crypto?.subtle) {
+  if (!button) {
+    // not an auditor's page
+  } else if (globalThis.crypto?.subtle) {
     button.hidden = false;
     button.addEventListener("click", verify);
   } else {
