@@ -234,11 +234,15 @@ class App:
         return proxy.Guarded(name, database, secret, gate, self._mask_key)
 
     async def _adopt(self) -> None:
-        """Holds of this firewall's earlier life have lost their sessions: nothing can run for them. What its
+        """Holds of this firewall's earlier life have lost their sessions; some stay without one. What its
         statements returned of budgets nobody knows: all that was set aside.
         """
         for hold in await self.store.holds([State.PENDING, State.APPROVED], limit=100_000):
-            if hold.origin == self.settings.origin:
+            if hold.origin != self.settings.origin or not hold.awaited:
+                continue
+            if hold.outlives:
+                await self.desk.leave(hold.id, "the firewall was restarted")
+            else:
                 await self.desk.withdraw(hold.id, "the firewall was restarted")
         for name in self.gates:
             await self.store.past(name).adopt()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from firewall import clock, heap
 from firewall.budgets import Budgets, Ledger
 from firewall.catalog import estimates
+from firewall.catalog.touched import touched
 from firewall.labelling import Labelling, Remembered
 from firewall.places import Places
 from firewall.policy import Action, Fact, Moment
@@ -43,10 +44,21 @@ CACHE_BYTES = 32 * 1024 * 1024
 SETTLE_EVERY = 50
 # A text whose catalog changes this often while it is analysed is judged with its names in doubt.
 MAX_READINGS = 3
+# Settings by which a session says why it does something; see `proxy.claims`.
+CLAIMS = frozenset({"firewall.intent", "firewall.ticket", "firewall.on_behalf_of"})
 # Shapes that agents are known to have run; those that are forgotten are asked for again.
 MAX_SEEN = 100_000
 # what one effect, reason or name weighs in CPython, roughly and rather too much
 _WEIGHT = 600
+
+# what these do shows in the relations that a text reaches by name; the others may reach anything
+_BY_NAME = frozenset(
+    {
+        *(Kind.TRANSACTION, Kind.SETTING, Kind.SESSION, Kind.NOTIFY, Kind.READ, Kind.INSERT, Kind.UPDATE),
+        *(Kind.DELETE, Kind.LOCK, Kind.MAINTENANCE, Kind.TRUNCATE, Kind.COPY_IN, Kind.COPY_OUT),
+    }
+)
+_WIDE = frozenset({ObjectType.SCHEMA, ObjectType.DATABASE})
 
 _CHANGES_CATALOG = frozenset(
     {
@@ -62,7 +74,8 @@ _NAMELESS = frozenset({Kind.TRANSACTION, Kind.SESSION, Kind.SETTING})
 class Judgement:
     """A verdict and what it was made of. `analysis.effects` are unlabelled; `effects` carry labels.
 
-    labelled: the version of the labels. in_doubt: names may have changed in the open transaction.
+    facts: the session's, of which the analysis was made. labelled: the version of the labels.
+    in_doubt: names may have changed in the open transaction.
     """
 
     sql: str
@@ -71,10 +84,17 @@ class Judgement:
     effects: tuple[Effect, ...]
     verdict: Verdict
     catalog: str
-    role: str
-    search_path: tuple[str, ...] | None
+    facts: Facts
     labelled: int = 0
     in_doubt: bool = False
+
+    @property
+    def role(self) -> str:
+        return self.facts.role
+
+    @property
+    def search_path(self) -> tuple[str, ...] | None:
+        return self.facts.search_path
 
     @property
     def native(self) -> bool:
@@ -159,6 +179,8 @@ class Gate:
             policy, kept or Remembered(""), Shown(analysts).views, changed=self._new_season
         )
         self._places: Places | None = None
+        # of which catalog and text it was asked last, and the answer
+        self._touched = ("", "", "")
         # readings of the catalog: how many were asked for, which of them judging waits for, and up to
         # which of them the snapshot serves
         self._wanted = 0
@@ -286,6 +308,36 @@ class Gate:
         return replace(
             now, effects=effects, verdict=self._policy.evaluate(judgement.subject, effects, moment)
         )
+
+    def touched(self, judgement: Judgement) -> str:
+        """Equal as long as nothing in the catalog changes that the text can reach."""
+        by_name = all(e.kind in _BY_NAME and e.type not in _WIDE for e in judgement.effects)
+        if judgement.catalog != self.snapshot.version:
+            return judgement.catalog  # of a catalog that nobody has any more
+        if not by_name or judgement.analysis.volatile or judgement.in_doubt or judgement.facts.own:
+            return judgement.catalog
+        of = (self.snapshot.version, judgement.sql)
+        if self._touched[:2] != of:
+            self._touched = (*of, touched(self.snapshot, judgement.sql))
+        return self._touched[2]
+
+    async def again(self, judgement: Judgement, moment: Moment) -> Judgement:
+        """What it comes to by everything that is in force now. Raises CatalogError and StoreError.
+
+        What depends on more than text, facts and catalog is not analysed anew: a new catalog casts doubt.
+        """
+        await self.refresh()
+        moved = judgement.catalog != self.snapshot.version
+        if not moved and judgement.verdict.revision == self._policy.revision:
+            return await self.now(judgement, moment)
+        if judgement.analysis.volatile or judgement.in_doubt:
+            effects = self._labelled(judgement.analysis, in_doubt=judgement.in_doubt or moved)
+            again = replace(judgement, catalog=self.snapshot.version, effects=effects)
+            again = replace(again, in_doubt=judgement.in_doubt or moved)
+            verdict = self._policy.evaluate(judgement.subject, effects, self.at(moment))
+            return await self.now(replace(again, verdict=verdict), moment)
+        again = await self.judge(judgement.subject, judgement.sql, judgement.facts, moment=moment)
+        return await self.now(again, moment)
 
     async def now(self, judgement: Judgement, moment: Moment) -> Judgement:
         """The judgement as labels and moment are now: the one that counts. Raises StoreError.
@@ -461,14 +513,13 @@ class Gate:
             effects=effects,
             verdict=self._policy.evaluate(subject, effects, self.at(moment)),
             catalog=self.snapshot.version,
-            role=facts.role,
-            search_path=facts.search_path,
+            facts=facts,
             labelled=self.labelling.version,
             in_doubt=in_doubt,
         )
 
     def _labelled(self, analysis: Analysis, *, in_doubt: bool) -> tuple[Effect, ...]:
-        effects = self.labelling.attach(analysis)
+        effects = tuple(e for e in self.labelling.attach(analysis) if not _is_claim(e))
         # INVARIANT: 3. what is not understood is refused or held: it is an effect like any other
         if analysis.error is not None:
             effects = (*effects, _unknown("text that Postgres's grammar rejects"))
@@ -513,6 +564,11 @@ def _shapes(judgement: Judgement) -> frozenset[str] | None:
     """The fingerprints of all statements; None if one has none."""
     shapes = [statement.fingerprint for statement in judgement.analysis.statements]
     return frozenset(shapes) if shapes and all(shapes) else None
+
+
+def _is_claim(effect: Effect) -> bool:
+    """A setting that is no one's business but the firewall's: Postgres keeps it and does nothing with it."""
+    return effect.kind is Kind.SETTING and effect.object in CLAIMS
 
 
 def _unknown(what: str) -> Effect:

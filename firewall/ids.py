@@ -18,6 +18,11 @@ def hold_id() -> str:
     return f"h-{_random(10)}"
 
 
+def grant_id() -> str:
+    """As long as a hold's: it is typed by hand too."""
+    return f"g-{_random(10)}"
+
+
 def session_id() -> str:
     return f"s-{_random(13)}"
 

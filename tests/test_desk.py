@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
+import secrets
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from itertools import count
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from firewall import audit, clock, ids
 from firewall.approval import Counted, Hold, Person, Refused, State
 from firewall.desk import Desk
 from firewall.errors import StoreError
+from firewall.policy import Terms
 from firewall.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 KEY = audit.SigningKey("log.test", bytes(range(32)))
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -338,38 +348,148 @@ async def test_what_the_agent_gave_up_never_runs(
     assert "release" not in await kinds(store, hold)
 
 
+async def test_a_hold_that_nobody_waits_for_is_good_once_for_who_comes_back(
+    desk: Desk, store: Store, time: Clock
+) -> None:
+    hold = make(use_within=60.0)
+    await desk.open(hold)
+    assert await desk.resume(hold.digest, "q-2", hold.requesters) is None
+    assert (await desk.leave(hold.id, "gone")).awaited is False
+    assert isinstance(await vote(desk, hold, "bob"), Counted)
+    assert await desk.resume("cd" * 32, "q-2", hold.requesters) is None
+    # somebody else has issued its credential meanwhile
+    assert await desk.resume(hold.digest, "q-2", frozenset({"ann", "bot", "bob"})) is None
+    back = await asyncio.gather(*(desk.resume(hold.digest, "q-2", hold.requesters) for _ in range(3)))
+    assert sum(found is not None for found in back) == 1
+    assert await desk.consume(hold.id, hold.digest, [release(hold)])
+    assert await desk.leave(hold.id, "gone") == await desk.hold(hold.id)
+    assert (await kinds(store, hold)) == ["hold", "waiting", "vote", "decision", "waiting", "release"]
+
+
+async def test_an_approval_that_nobody_uses_lapses(desk: Desk, time: Clock) -> None:
+    hold = make(use_within=60.0)
+    await desk.open(hold)
+    await desk.leave(hold.id, "gone")
+    await vote(desk, hold, "bob")
+    time.time += timedelta(seconds=59)
+    await desk.sweep()
+    assert (await desk.hold(hold.id)).state is State.APPROVED
+    time.time += timedelta(seconds=1)
+    assert await desk.resume(hold.digest, "q-2", hold.requesters) is None
+    await desk.sweep()
+    assert (await desk.hold(hold.id)).state is State.LAPSED
+
+
+async def test_a_grant_is_what_all_who_approved_let_pass(desk: Desk, store: Store, time: Clock) -> None:
+    most = Terms(600.0, 10, 100)
+    hold = make(quorum=2, grants=most, shape="s")
+    await desk.open(hold)
+    for person, terms in (("bob", Terms(60.0, 3)), ("eve", Terms(600.0, 11, 5))):
+        word = await desk.vote(hold.id, person, approve=True, reason="", channel="cli", terms=terms)
+        assert isinstance(word, Refused)
+        assert "at most 600 s, 10 runs, 100 rows" in word.why
+    for person, terms in (("bob", Terms(60.0, 3, 100)), ("eve", Terms(600.0, 10, 5))):
+        word = await desk.vote(hold.id, person, approve=True, reason="", channel="cli", terms=terms)
+        assert isinstance(word, Counted)
+    grant = await desk.grant_for("s")
+    assert (grant.uses, grant.rows, grant.until) == (3, 5, START + timedelta(seconds=60))
+    assert await desk.grant_for("t") is None
+    # while one run is under way nobody knows what it leaves of the rows
+    assert await desk.use(grant, 1, [])
+    assert not await desk.use(grant, 1, [])
+    assert await desk.grant_for("s") is None
+    await desk.ended(grant.id, 5, 2)
+    grant = await desk.grant_for("s")
+    assert (grant.used, grant.left) == (1, 3)
+    assert not await desk.use(grant, 3, [])
+    time.time += timedelta(seconds=60)
+    assert await desk.grant_for("s") is None
+    assert not await desk.use(grant, 1, [])
+
+
+async def test_one_who_approves_for_once_gives_no_grant(desk: Desk) -> None:
+    hold = make(quorum=2, grants=Terms(600.0, 10), shape="s")
+    await desk.open(hold)
+    await desk.vote(hold.id, "bob", approve=True, reason="", channel="cli", terms=Terms(60.0, 3))
+    await vote(desk, hold, "eve")
+    assert (await desk.hold(hold.id)).state is State.APPROVED
+    assert await desk.grant_for("s") is None
+
+
+# what may become of a hold in any number of steps
+BECOMES = {
+    State.PENDING: set(State),
+    State.APPROVED: {State.APPROVED, State.CONSUMED, State.LAPSED},
+    **{state: {state} for state in (State.REJECTED, State.EXPIRED, State.WITHDRAWN)},
+    **{state: {state} for state in (State.CONSUMED, State.LAPSED)},
+}
+NAMES = st.sampled_from([*PEOPLE, "ANN", "BOB", "nobody"])
+
+
 class Deciding(RuleBasedStateMachine):
-    """Two firewalls on one store, any order of events: what must never be, is not."""
+    """Two firewalls on one store, any order of events, against a model of what comes of each."""
 
     holds = Bundle("holds")
+    url: str
 
-    @initialize()
-    def begin(self) -> None:
-        self.folder = tempfile.TemporaryDirectory()
+    def __init__(self) -> None:
+        super().__init__()
         self.runner = asyncio.Runner()
         self.time = Clock()
         self.real, clock.now = clock.now, self.time.now
-        url = f"sqlite:///{Path(self.folder.name)}/store.db"
-        self.store = self.runner.run(Store.open(url, origin=KEY.name, key=KEY))
+        self.store = self.runner.run(Store.open(self.url, origin=KEY.name, key=KEY))
         self.desks = [Desk(self.store, people), Desk(self.store, people)]
+        self.opened: dict[str, Hold] = {}
+        self.state: dict[str, State] = {}
         self.runs: dict[str, int] = {}
 
-    @rule(target=holds, quorum=st.integers(1, 2), seconds=st.integers(10, 60))
-    def open(self, quorum: int, seconds: int) -> Hold:
+    @rule(target=holds, quorum=st.integers(1, 2), seconds=st.integers(10, 60), granted=st.booleans())
+    def open(self, quorum: int, seconds: int, granted: bool) -> Hold:
         now = self.time.now()
-        hold = make(now, quorum=quorum, expires_at=now + timedelta(seconds=seconds))
+        number = f"{len(self.opened):064x}"
+        hold = make(
+            now,
+            quorum=quorum,
+            digest=number,
+            expires_at=now + timedelta(seconds=seconds),
+            use_within=20.0,
+            grants=Terms(30.0, 2) if granted else None,
+            shape=number,
+        )
         self.runner.run(self.desks[0].open(hold))
+        self.opened[hold.id] = hold
+        self.state[hold.id] = State.PENDING
         return hold
+
+    def now(self, hold: Hold) -> Hold:
+        found = self.runner.run(self.store.hold(hold.id))
+        assert found is not None
+        return found
+
+    @rule(hold=holds, name=NAMES, approve=st.booleans(), uses=st.sampled_from([0, 1, 2, 3]))
+    def one_vote(self, hold: Hold, name: str, approve: bool, uses: int) -> None:
+        """One at a time, what comes of it is known beforehand."""
+        before = self.now(hold)
+        terms = Terms(30.0, uses) if uses else None
+        word = self.runner.run(
+            self.desks[0].vote(hold.id, name, approve=approve, reason="", channel="cli", terms=terms)
+        )
+        fits = terms is None or (hold.grants is not None and uses <= 2)
+        entitled = name.casefold() in {"bob", "eve"} and fits
+        again = any(v.person.casefold() == name.casefold() for v in before.votes)
+        in_time = self.time.now() < hold.expires_at
+        counts = before.state is State.PENDING and entitled and not again and in_time
+        assert isinstance(word, Counted) is counts
+        if counts:
+            given = sum(v.approve for v in before.votes) + approve
+            after = State.APPROVED if approve and given >= hold.quorum else State.PENDING
+            assert self.now(hold).state is (after if approve else State.REJECTED)
 
     @rule(
         hold=holds,
-        votes=st.lists(
-            st.tuples(st.sampled_from([*PEOPLE, "ANN", "BOB", "nobody"]), st.booleans(), st.integers(0, 1)),
-            min_size=1,
-            max_size=4,
-        ),
+        votes=st.lists(st.tuples(NAMES, st.booleans(), st.integers(0, 1)), min_size=2, max_size=4),
     )
-    def vote(self, hold: Hold, votes: list[tuple[str, bool, int]]) -> None:
+    def votes_at_once(self, hold: Hold, votes: list[tuple[str, bool, int]]) -> None:
         async def together() -> None:
             await asyncio.gather(*(vote(self.desks[at], hold, name, approve=yes) for name, yes, at in votes))
 
@@ -378,6 +498,7 @@ class Deciding(RuleBasedStateMachine):
     @rule(hold=holds, tries=st.integers(1, 3), right=st.booleans())
     def consume(self, hold: Hold, tries: int, right: bool) -> None:
         digest = hold.digest if right else "cd" * 32
+        approved = self.now(hold).state is State.APPROVED
 
         async def together() -> list[bool]:
             return await asyncio.gather(
@@ -385,23 +506,67 @@ class Deciding(RuleBasedStateMachine):
             )
 
         spent = sum(self.runner.run(together()))
-        assert right or not spent
+        assert spent == (approved and right)
         self.runs[hold.id] = self.runs.get(hold.id, 0) + spent
 
     @rule(hold=consumes(holds))
     def withdraw(self, hold: Hold) -> None:
+        before = self.now(hold).state
         self.runner.run(self.desks[0].withdraw(hold.id, "gone"))
+        ends = {State.PENDING: State.WITHDRAWN, State.APPROVED: State.LAPSED}
+        assert self.now(hold).state is ends.get(before, before)
+
+    @rule(hold=holds)
+    def leave(self, hold: Hold) -> None:
+        before = self.now(hold)
+        self.runner.run(self.desks[1].leave(hold.id, "gone"))
+        stays = before.state in {State.PENDING, State.APPROVED}
+        assert self.now(hold).awaited is (before.awaited and not stays)
+
+    @rule(hold=holds, tries=st.integers(1, 3))
+    def resume(self, hold: Hold, tries: int) -> None:
+        before = self.now(hold)
+
+        async def together() -> list[Hold | None]:
+            return await asyncio.gather(
+                *(self.desks[at % 2].resume(hold.digest, "q-2", hold.requesters) for at in range(tries))
+            )
+
+        found = [each for each in self.runner.run(together()) if each is not None]
+        until = before.expires_at if before.state is State.PENDING else before.lapses_at
+        lasts = before.state in {State.PENDING, State.APPROVED} and until is not None
+        assert len(found) == (lasts and not before.awaited and self.time.now() < until)
+
+    @rule(hold=holds, tries=st.integers(1, 4))
+    def use(self, hold: Hold, tries: int) -> None:
+        """A grant lets no more pass than it says, however many ask at once."""
+
+        async def one(desk: Desk) -> bool:
+            grant = await desk.grant_for(hold.shape)
+            return grant is not None and await desk.use(grant, 1, [])
+
+        async def together() -> list[bool]:
+            return await asyncio.gather(*(one(self.desks[at % 2]) for at in range(tries)))
+
+        before = self.runner.run(self.store.grants(shape=hold.shape))
+        used = sum(self.runner.run(together()))
+        [after] = self.runner.run(self.store.grants(shape=hold.shape)) or [None]
+        assert (after.used if after else 0) == (before[0].used if before else 0) + used
+        assert after is None or after.used <= after.uses <= 2
 
     @rule(seconds=st.integers(1, 40), at=st.integers(0, 1))
     def wait(self, seconds: int, at: int) -> None:
         self.time.time += timedelta(seconds=seconds)
         self.runner.run(self.desks[at].sweep())
+        for hold in self.runner.run(self.store.holds([State.PENDING, State.APPROVED])):
+            assert hold.state is not State.PENDING or self.time.now() < hold.expires_at
+            assert hold.lapses_at is None or self.time.now() < hold.lapses_at
 
     @invariant()
     def what_must_hold(self) -> None:
-        if not hasattr(self, "store"):
-            return
         for hold in self.runner.run(self.store.holds()):
+            assert hold.state in BECOMES[self.state[hold.id]]
+            self.state[hold.id] = hold.state
             records = self.runner.run(self.store.hold_records(hold.id))
             releases = [r for r in records if isinstance(r, audit.Release) and r.hold == hold.id]
             votes = [r for r in records if isinstance(r, audit.Vote) and r.hold == hold.id]
@@ -416,15 +581,32 @@ class Deciding(RuleBasedStateMachine):
             assert [(v.person, v.approve) for v in hold.votes] == [(v.person, v.approve) for v in counted]
 
     def teardown(self) -> None:
-        if not hasattr(self, "store"):
-            return
         clock.now = self.real
-        report = self.runner.run(self.store.verify([KEY.public]))
-        self.runner.run(self.store.close())
-        self.runner.close()
-        self.folder.cleanup()
-        assert report.sound
+        try:
+            assert self.runner.run(self.store.verify([KEY.public])).sound
+        finally:
+            self.runner.run(self.store.close())
+            self.runner.close()
 
 
-TestDeciding = Deciding.TestCase
-TestDeciding.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("kind", "examples"), [("sqlite", 10), ("postgres", 2)])
+def test_whatever_happens_in_whatever_order(
+    kind: str, examples: int, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    numbers = count()
+    postgres = request.getfixturevalue("postgres") if kind == "postgres" else None
+
+    def machine() -> Deciding:
+        if postgres is None:
+            url = f"sqlite:///{tmp_path}/{next(numbers)}.db"
+        else:
+            name = f"desk_{secrets.token_hex(5)}"
+            with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
+                admin.execute(f"CREATE DATABASE {name}")
+            url = postgres.dsn(name)
+        return type("DecidingThere", (Deciding,), {"url": url})()
+
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=examples, stateful_step_count=12, deadline=None)
+    )

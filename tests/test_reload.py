@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from firewall.approval import State
 from firewall.errors import StoreError
 
 sys.path.insert(0, str(Path(__file__).parent / "e2e"))
@@ -121,15 +122,35 @@ async def test_a_firewall_hears_what_is_asked_of_all(
     assert (await open_shop.records("policy"))[-1]["by"] == "dana@example.com"
 
 
-async def test_a_hold_from_before_is_void(open_shop: House, tmp_path: Path) -> None:
+async def test_an_approval_from_before_is_void_and_asked_for_again(open_shop: House, tmp_path: Path) -> None:
+    desk = open_shop.app.desk
+    dba = "first.dba@example.com"
     async with await psycopg.AsyncConnection.connect(open_shop.dsn(), autocommit=True) as connection:
         asked = asyncio.create_task(connection.execute("DELETE FROM orders WHERE id = 1"))
         hold = await open_shop.next_hold()
         rewrite(tmp_path, policy_text(expires="16m"))
         assert await open_shop.app.reload("dana@example.com") == ""
+        await desk.vote(hold.id, dba, approve=True, reason="", channel="cli")
+        again = await open_shop.next_hold()
+        assert again.reasons[0] == f"the approval of hold {hold.id} is void: the policy changed"
+        assert again.digest != hold.digest
+        assert (await desk.hold(hold.id)).state is State.LAPSED
+        await desk.vote(again.id, dba, approve=True, reason="", channel="cli")
+        assert (await asked).statusmessage == "DELETE 1"
+    assert [r["leave"] for r in await open_shop.records("release")][-1] == f"hold {again.id}"
+
+
+async def test_an_approval_from_before_a_denial_is_worth_nothing(open_shop: House, tmp_path: Path) -> None:
+    before = open_shop.count("orders")
+    async with await psycopg.AsyncConnection.connect(open_shop.dsn(), autocommit=True) as connection:
+        asked = asyncio.create_task(connection.execute("DELETE FROM orders WHERE id = 1"))
+        hold = await open_shop.next_hold()
+        rewrite(tmp_path, denying())
+        assert await open_shop.app.reload("dana@example.com") == ""
         await open_shop.app.desk.vote(
             hold.id, "first.dba@example.com", approve=True, reason="", channel="cli"
         )
-        with pytest.raises(psycopg.Error) as caught:
+        with pytest.raises(psycopg.Error, match="denied by rule") as caught:
             await asked
-    assert caught.value.sqlstate == "QF003"
+    assert caught.value.sqlstate == "42501"
+    assert open_shop.count("orders") == before

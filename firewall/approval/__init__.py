@@ -2,19 +2,25 @@
 
 from firewall.approval.digest import Circumstances, Execution, digest, digester
 from firewall.approval.encoding import Digester
+from firewall.approval.grant import Grant, shape
 from firewall.approval.hold import Counted, Hold, Person, Refused, State, Vote, cast
+from firewall.approval.stats import Stats, stats
 
 __all__ = [
     "Circumstances",
     "Counted",
     "Digester",
     "Execution",
+    "Grant",
     "Hold",
     "Person",
     "Refused",
     "State",
+    "Stats",
     "Vote",
     "cast",
     "digest",
     "digester",
+    "shape",
+    "stats",
 ]

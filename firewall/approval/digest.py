@@ -36,19 +36,20 @@ class Execution:
 
 def digester(sql: str, circumstances: Circumstances) -> encoding.Digester:
     """Digests of executions of one text under the same circumstances, at the price of the values alone."""
-    return encoding.Digester(_circumstances(circumstances) + encoding.text(sql))
+    return encoding.Digester(begun(circumstances) + encoding.text(sql))
 
 
 def digest(executions: Iterable[Execution], circumstances: Circumstances) -> str:
     """Hex SHA-256 over a length-prefixed encoding, so that no two acts have the same input."""
-    hashed = sha256(_circumstances(circumstances))
+    hashed = sha256(begun(circumstances))
     for execution in executions:
         hashed.update(encoding.text(execution.sql))
         hashed.update(encoding.values(execution.parameters, execution.formats, execution.types))
     return hashed.hexdigest()
 
 
-def _circumstances(c: Circumstances) -> bytes:
+def begun(c: Circumstances) -> bytes:
+    """The bytes that say under which circumstances."""
     parts = [b"query-firewall/digest/1\n"]
     parts += [encoding.text(value) for value in (c.agent, c.database, c.role, c.revision, c.catalog)]
     if c.search_path is None:

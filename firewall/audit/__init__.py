@@ -8,12 +8,14 @@ from firewall.audit.note import Checkpoint, open_checkpoint, sign_checkpoint
 from firewall.audit.proof import Consistency, Inclusion, Proof, ProofError
 from firewall.audit.records import (
     ADAPTER,
+    BreakGlass,
     Credential,
     Decision,
     Effect,
     End,
     Erasure,
     Fault,
+    Grant,
     HoldOpened,
     Judgement,
     Label,
@@ -31,6 +33,7 @@ from firewall.audit.records import (
     SignIn,
     Span,
     Vote,
+    Waiting,
 )
 from firewall.audit.runs import Written
 from firewall.audit.sealed import Keep
@@ -49,6 +52,7 @@ from firewall.audit.verify import (
 __all__ = [
     "ADAPTER",
     "PROGRESS_EVERY",
+    "BreakGlass",
     "Checkpoint",
     "Consistency",
     "Credential",
@@ -60,6 +64,7 @@ __all__ = [
     "Finding",
     "Flaw",
     "Frontier",
+    "Grant",
     "HoldOpened",
     "Inclusion",
     "Judgement",
@@ -90,6 +95,7 @@ __all__ = [
     "Verification",
     "VerifyingKey",
     "Vote",
+    "Waiting",
     "Written",
     "canonical",
     "decode",

@@ -82,7 +82,10 @@ class Judgement(_Record):
 
 
 class HoldOpened(_Record):
-    """A statement began to wait. From `escalates` on, the `escalate_groups` may decide it, too."""
+    """A statement began to wait. From `escalates` on, the `escalate_groups` may decide it, too.
+
+    claims: what the agent says of it, unverified: `intent: …`, `ticket: …`.
+    """
 
     kind: Literal["hold"] = "hold"
     agent: str
@@ -96,10 +99,11 @@ class HoldOpened(_Record):
     expires: str
     escalates: str = ""
     escalate_groups: list[str] = []
+    claims: list[str] = []
 
 
 class Vote(_Record):
-    """A person's word, counted or not; `why` says why not."""
+    """A person's word, counted or not; `why` says why not. terms: what it lets pass beyond one run."""
 
     kind: Literal["vote"] = "vote"
     person: str
@@ -107,6 +111,44 @@ class Vote(_Record):
     reason: str
     channel: str
     counted: bool
+    why: str = ""
+    terms: str = ""
+
+
+class BreakGlass(_Record):
+    """Somebody approved alone what more people, or others, were to decide. Always look at it."""
+
+    kind: Literal["break_glass"] = "break_glass"
+    person: str
+    reason: str
+    channel: str
+    agent: str
+    digest: str
+    groups: list[str]
+    quorum: int
+
+
+class Waiting(_Record):
+    """Nobody waits for a hold any more, though it stays; or its agent has come back."""
+
+    kind: Literal["waiting"] = "waiting"
+    event: Literal["left", "resumed"]
+    agent: str
+    why: str
+
+
+class Grant(_Record):
+    """Leave for more than one run was given or taken back; a release whose leave is `grant ID` is its use."""
+
+    kind: Literal["grant"] = "grant"
+    event: Literal["given", "revoked"]
+    grant: str
+    agent: str
+    shape: str
+    by: list[str]
+    until: str
+    uses: int
+    rows: int | None = None
     why: str = ""
 
 
@@ -121,7 +163,8 @@ class Decision(_Record):
 
 
 class Release(_Record):
-    """What is about to be sent to Postgres, and by whose leave: `rule NAME`, `hold ID` or `observe mode`.
+    """What is about to be sent to Postgres, and by whose leave: `rule NAME`, `hold ID`, `grant ID` or
+    `observe mode`.
 
     standing: the rule's leave is for this text with any parameters, in this session, for a minute at most and
     as long as policy and catalog stay the same; what is run by it is in `Runs` of the same statement.
@@ -317,6 +360,9 @@ Record = Annotated[
     | Judgement
     | HoldOpened
     | Vote
+    | BreakGlass
+    | Waiting
+    | Grant
     | Decision
     | Release
     | Refusal

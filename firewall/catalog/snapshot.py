@@ -5,9 +5,14 @@ Pure types only: `introspect` fills them, `sql` reads them, `policy` labels them
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from typing import Final
+
+# what a text is cut into to see which names it can mention
+WORD: Final = re.compile(r"[^\W\d][\w$]*")
 
 
 class RelationKind(StrEnum):
@@ -297,6 +302,16 @@ class Snapshot:
         for function in self.functions:
             found.setdefault(function.name, []).append(function)
         return {name: tuple(candidates) for name, candidates in found.items()}
+
+    @cached_property
+    def by_word(self) -> dict[str, tuple[Relation | Function | Type, ...]]:
+        """The first word of a name, in lower case → everything called so; what has no word, under none."""
+        found: dict[str, list[Relation | Function | Type]] = {}
+        named: list[Relation | Function | Type] = [*self.relations, *self.functions, *self.types]
+        for thing in named:
+            word = WORD.search(thing.name.lower())
+            found.setdefault(word[0] if word else "", []).append(thing)
+        return {word: tuple(things) for word, things in found.items()}
 
     @cached_property
     def types_by_name(self) -> dict[str, tuple[Type, ...]]:

@@ -41,6 +41,10 @@ def parts(hold: Hold) -> list[Part]:
         Part("Stopped because", "\n".join(visible.line(reason) for reason in hold.reasons)),
         Part("It would", "\n".join(visible.line(effect) for effect in hold.effects)),
         Part("Sensitive data", "\n".join(visible.line(label) for label in hold.labels)),
+        Part(
+            "The agent says, and nobody has verified it",
+            "\n".join(visible.line(f"{name}: {value}") for name, value in hold.claims),
+        ),
     ]
     return [part for part in found if part.text]
 

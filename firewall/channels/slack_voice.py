@@ -77,7 +77,14 @@ class Voice:
         """Give a person's word to the desk; says why it does not count, or nothing."""
         try:
             word = await self._desk.vote(
-                click.hold, self.who(click), approve=approve, reason=why, channel=CHANNEL, digest=click.digest
+                click.hold,
+                self.who(click),
+                approve=approve,
+                reason=why,
+                channel=CHANNEL,
+                digest=click.digest,
+                # a card shows all of it, or has no button but the one that opens all of it
+                opened=True,
             )
         except StoreError as error:
             return self._unable(click, error)

@@ -8,21 +8,27 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from firewall import audit, clock, credentials, ids
-from firewall.approval import Counted, Hold, Person, Refused, State
+from firewall.approval import Counted, Hold, Person, Refused, State, Stats, stats
 from firewall.channels import dossier
 from firewall.cli import house
 from firewall.cli.command import command, group
 from firewall.cli.exits import Declined, Exit, NotThere, Usage
 from firewall.cli.terminal import brief
 from firewall.desk import Desk
+from firewall.policy import Terms
+from firewall.policy.fields import seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from firewall.cli.terminal import Terminal
     from firewall.store import Reader, Store
 
@@ -32,11 +38,13 @@ TOKEN = "FIREWALL_TOKEN"  # noqa: S105 — the variable's name
 MAX_TOKEN = 512  # longer than any
 SHORTEST_PREFIX = 3  # characters that tell holds apart; with fewer, a slip of the finger decides another one
 MAX_LISTED = 10_000
+MAX_COUNTED = 100_000
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="the hold, or the beginning of its id")]
 All = Annotated[bool, typer.Option("--all", help="decided and expired ones as well")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=MAX_LISTED, help="at most so many")]
 Reason = Annotated[str, typer.Option("--reason", help="why; the agent and the log are told")]
+Glass = Annotated[bool, typer.Option("--break-glass", help="alone, in an emergency; raises an alarm")]
 TokenFile = Annotated[
     Path | None,
     typer.Option(
@@ -84,7 +92,9 @@ async def show(terminal: Terminal, hold_id: Id) -> None:
     terminal.say()
     terminal.facts(
         [
-            ("who may decide", f"{hold.quorum} of {', '.join(hold.groups)}"),
+            ("who may decide", _deciders(hold)),
+            *([("alone, in need", ", ".join(hold.break_glass))] if hold.break_glass else []),
+            *([("may be granted", f"at most {hold.grants}")] if hold.grants and hold.shape else []),
             ("who may not", ", ".join(sorted(hold.requesters))),
             ("opened", clock.stamp(hold.opened_at)),
             ("expires", clock.stamp(hold.expires_at)),
@@ -97,9 +107,35 @@ async def show(terminal: Terminal, hold_id: Id) -> None:
 
 
 @command(app, "approve")
-async def approve(terminal: Terminal, hold_id: Id, reason: Reason = "", token_file: TokenFile = None) -> Exit:
-    """Let it run, once."""
-    return await _decide(terminal, hold_id, token_file, approve=True, reason=reason)
+async def approve(  # noqa: PLR0913, PLR0917 — one for each option
+    terminal: Terminal,
+    hold_id: Id,
+    reason: Reason = "",
+    token_file: TokenFile = None,
+    lasting: Annotated[
+        str,
+        typer.Option("--for", help="statements of its shape as well, for so long: 30m, 8h", metavar="TIME"),
+    ] = "",
+    uses: Annotated[int, typer.Option("--uses", min=1, help="with --for: so many runs")] = 1,
+    rows: Annotated[
+        int | None, typer.Option("--rows", min=0, help="with --for: so many rows by all of them")
+    ] = None,
+    break_glass: Glass = False,  # noqa: FBT002 — typer's way
+) -> Exit:
+    """Let it run, once; with --for, statements of its shape too."""
+    terms = None
+    if lasting:
+        try:
+            terms = Terms(seconds(lasting), uses, rows)
+        except ValueError as error:
+            raise Usage(f"--for: {error}") from None
+    elif rows is not None or uses != 1:
+        raise Usage("--uses and --rows say how far a grant goes", hint="say how long it lasts: --for 1h")
+    if break_glass and not reason.strip():
+        raise Usage("to break the glass needs a reason", hint="--reason 'the shop is down, nobody is there'")
+    return await _decide(
+        terminal, hold_id, token_file, approve=True, reason=reason, terms=terms, break_glass=break_glass
+    )
 
 
 @command(app, "deny")
@@ -115,22 +151,85 @@ async def deny(
     return await _decide(terminal, hold_id, token_file, approve=False, reason=reason)
 
 
-async def _decide(
-    terminal: Terminal, hold_id: str, token_file: Path | None, *, approve: bool, reason: str
-) -> Exit:
-    secret = token_of(token_file)
+def people(terminal: Terminal) -> Callable[[str, str], Person | None]:
+    """Who a name is to the policy of a database."""
     known = house.policies(terminal.settings)
 
     def person(name: str, database: str) -> Person | None:
         approver = known[database].person(name) if database in known else None
         return Person(approver.name, approver.groups) if approver else None
 
+    return person
+
+
+@command(app, "stats")
+async def show_stats(
+    terminal: Terminal,
+    since: Annotated[
+        str, typer.Option("--since", help="opened within so long: 24h, 7d", metavar="TIME")
+    ] = "7d",
+) -> None:
+    """How people decide: how fast, how often yes, whether they can have read it, and the busiest rules."""
+    try:
+        begin = clock.now() - timedelta(seconds=seconds(since))
+    except ValueError as error:
+        raise Usage(f"--since: {error}") from None
+    async with house.store_to_read(terminal) as store:
+        found = stats(hold for hold in await store.holds(limit=MAX_COUNTED) if hold.opened_at >= begin)
+    if terminal.as_json:
+        terminal.document({**asdict(found), "approval_rate": found.approval_rate})
+        return
+    rate = found.approval_rate
+    terminal.facts(
+        [
+            ("holds", f"{found.holds}, of which {found.pending} wait"),
+            ("decided", f"{found.approved} approved, {found.rejected} denied"),
+            ("approval rate", "nothing was decided" if rate is None else f"{rate:.0%}"),
+            ("nobody decided", str(found.undecided)),
+            ("time to decision", _times(found)),
+            ("long, approved unopened", f"{found.unread} of {found.approvals} approvals"),
+            *((f"  by {person}", str(number)) for person, number in found.unread_by),
+            ("broken glass", str(found.glass)),
+        ]
+    )
+    if found.busiest:
+        terminal.table(
+            ("rule", "holds", "approved", "denied"),
+            [(of.rule, str(of.holds), str(of.approved), str(of.rejected)) for of in found.busiest],
+        )
+
+
+def _times(of: Stats) -> str:
+    if of.seconds_median is None or of.seconds_p90 is None:
+        return "nothing was decided"
+    return f"{of.seconds_median:.0f} s in the middle, {of.seconds_p90:.0f} s for the slowest tenth"
+
+
+async def _decide(
+    terminal: Terminal,
+    hold_id: str,
+    token_file: Path | None,
+    *,
+    approve: bool,
+    reason: str,
+    terms: Terms | None = None,
+    break_glass: bool = False,
+) -> Exit:
+    secret = token_of(token_file)
+    person = people(terminal)
     async with house.store_to_write(terminal, create=False) as store:
         name = await signed_in(store, secret)
         hold = await find(store, hold_id, pending_first=True)
         desk = Desk(store, person)
         word = await desk.vote(
-            hold.id, name, approve=approve, reason=reason.strip(), channel="cli", digest=hold.digest
+            hold.id,
+            name,
+            approve=approve,
+            reason=reason.strip(),
+            channel="cli",
+            digest=hold.digest,
+            terms=terms,
+            break_glass=break_glass,
         )
     match word:
         case Refused(why):
@@ -143,6 +242,12 @@ async def _decide(
                 terminal.document({"id": after.id, "counted": True, "why": "", "state": after.state.value})
             terminal.say(f"{after.id}: {_standing(after, name, approve=approve)}")
             return Exit.DONE
+
+
+def _deciders(hold: Hold) -> str:
+    if hold.parts:
+        return " and ".join(f"{quorum} of {', '.join(groups)}" for groups, quorum in hold.parts)
+    return f"{hold.quorum} of {', '.join(hold.groups)}"
 
 
 def _standing(hold: Hold, name: str, *, approve: bool) -> str:
@@ -226,11 +331,21 @@ def public(hold: Hold) -> dict[str, Any]:
                 "reason": vote.reason,
                 "channel": vote.channel,
                 "at": clock.stamp(vote.at),
+                "terms": terms(vote.terms),
+                "break_glass": vote.break_glass,
             }
             for vote in hold.votes
         ],
         "decided_by": hold.decided_by,
+        "parts": [[list(groups), quorum] for groups, quorum in hold.parts],
+        "grants": terms(hold.grants),
+        "claims": [list(claim) for claim in hold.claims],
     }
+
+
+def terms(of: Terms | None) -> dict[str, Any] | None:
+    """What may be, or was, let pass beyond one run."""
+    return None if of is None else {"seconds": of.seconds, "uses": of.uses, "rows": of.rows}
 
 
 _PLAIN = (
@@ -248,5 +363,5 @@ _PLAIN = (
         "revision",
         "outcome",
     ),
-    *("executions", "origin"),
+    *("executions", "origin", "break_glass", "awaited", "kin"),
 )

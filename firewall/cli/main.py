@@ -23,6 +23,7 @@ from firewall.cli import (
     catalog,
     demo,
     explain,
+    grants,
     holds,
     init,
     labels,
@@ -53,7 +54,7 @@ app = typer.Typer(
     rich_markup_mode=MARKUP,
     pretty_exceptions_enable=False,
 )
-for part in (init, serve, agents, people, holds, audit, policy, explain, labels, catalog, demo):
+for part in (init, serve, agents, people, holds, grants, audit, policy, explain, labels, catalog, demo):
     app.add_typer(part.app)
 
 

@@ -5,7 +5,7 @@ from firewall.policy.document import Mode
 from firewall.policy.load import load, parse
 from firewall.policy.moment import Fact, Moment
 from firewall.policy.obligations import Obligations
-from firewall.policy.verdict import Action, Reason, Requirement, Risk, Subject, Verdict
+from firewall.policy.verdict import Action, Reason, Requirement, Risk, Subject, Terms, Verdict
 
 __all__ = [
     "Action",
@@ -19,6 +19,7 @@ __all__ = [
     "Requirement",
     "Risk",
     "Subject",
+    "Terms",
     "Verdict",
     "load",
     "parse",

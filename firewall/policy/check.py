@@ -95,6 +95,11 @@ def _decidable(
                 path,
                 f"nobody is in the group `{group}`; add someone under `approvers`, or name another group",
             )
+    for group in needed.break_glass:
+        if not any(group in groups for groups in policy.people.values()):
+            yield path, f"`{group}` may break the glass, and nobody is in that group; add someone"
+    if needed.wait is not None and needed.wait >= needed.expires:
+        yield path, "the hold expires before the agent has waited; make `wait` shorter than `expires`"
     for group in needed.escalation.groups if needed.escalation else ():
         if not any(group in groups for groups in policy.people.values()):
             yield path, f"the hold is escalated to `{group}`, and nobody is in that group; add someone"

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from firewall.policy import glob, obligations
 from firewall.policy import moment as moments
@@ -17,7 +17,7 @@ from firewall.policy.expression import Expression
 from firewall.policy.labels import Labeller
 from firewall.policy.obligations import Form, Mask, Obligations
 from firewall.policy.rule import Rule, Selector
-from firewall.policy.verdict import Action, Escalation, Requirement
+from firewall.policy.verdict import Action, Escalation, Requirement, Terms
 from firewall.sql.analysis import Kind
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from firewall.policy.verdict import Subject, Verdict
     from firewall.sql.analysis import Effect
 
+T = TypeVar("T")
 DEFAULT_QUORUM: Final = 1
 DEFAULT_EXPIRES: Final = 900.0  # seconds; as long as an agent's developer is likely to wait
 
@@ -169,13 +170,24 @@ def kinds(patterns: Sequence[str], action: Action) -> frozenset[Kind]:
 def requirement(own: document.Approval | None, shared: document.Approval) -> Requirement:
     """A rule's own approval, completed from the policy's, completed from the defaults."""
     layers = [layer for layer in (own, shared) if layer is not None]
-    groups = next((layer.groups for layer in layers if layer.groups is not None), ())
-    quorum = next((layer.quorum for layer in layers if layer.quorum is not None), DEFAULT_QUORUM)
-    expires = next((layer.expires for layer in layers if layer.expires is not None), DEFAULT_EXPIRES)
-    channels = next((layer.channels for layer in layers if layer.channels is not None), ())
-    remind = next((layer.remind for layer in layers if layer.remind is not None), 0.0)
-    escalate = next((layer.escalate for layer in layers if layer.escalate is not None), None)
-    return Requirement(groups, quorum, expires, channels, remind, _escalation(escalate))
+
+    def first(key: str, default: T) -> T:
+        return next((value for layer in layers if (value := getattr(layer, key)) is not None), default)
+
+    written: document.Grants | None = first("grants", None)
+    return Requirement(
+        first("groups", ()),
+        first("quorum", DEFAULT_QUORUM),
+        first("expires", DEFAULT_EXPIRES),
+        first("channels", ()),
+        first("remind", 0.0),
+        _escalation(first("escalate", None)),
+        wait=first("wait", None),
+        outlives=first("outlives_connection", False),
+        use_within=first("use_within", DEFAULT_EXPIRES),
+        grants=Terms(written.seconds, written.uses, written.rows) if written else None,
+        break_glass=first("break_glass", ()),
+    )
 
 
 def _escalation(written: document.Escalation | None) -> Escalation | None:

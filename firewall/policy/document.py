@@ -97,6 +97,17 @@ class Escalation(_Model):
     """Where it is shown then as well"""
 
 
+class Grants(_Model):
+    """The most that an approver may let pass with one decision; without it, one run."""
+
+    seconds: Annotated[fields.Duration, Field(alias="for")]
+    """How long a grant lasts at most, e.g. 8h"""
+    uses: Annotated[int, Field(strict=True, ge=1, le=fields.MAX_USES)]
+    """How many runs at most"""
+    rows: Annotated[fields.Rows | None, WRITTEN] = None
+    """How many rows returned or changed at most, by all runs together"""
+
+
 class Approval(_Model):
     """Who decides a hold and how long it waits; what a rule leaves out comes from the top level."""
 
@@ -112,6 +123,16 @@ class Approval(_Model):
     """Remind those who may decide each time when this long has passed, e.g. 5m"""
     escalate: Annotated[Escalation | None, WRITTEN] = None
     """Whom else to ask after a while"""
+    wait: Annotated[fields.Duration | None, WRITTEN] = None
+    """How long the agent waits before it is told to come back; as long as the hold, if left out"""
+    outlives_connection: Annotated[Flag | None, WRITTEN] = None
+    """true where a hold stays when the agent's connection is lost; its approval is used by coming back"""
+    use_within: Annotated[fields.Duration | None, WRITTEN] = None
+    """How long an approval that nobody waited for can be used, 15m if left out"""
+    grants: Annotated[Grants | None, WRITTEN] = None
+    """What an approver may let pass beyond one run: statements of that shape, by that agent"""
+    break_glass: Annotated[fields.Groups | None, WRITTEN] = None
+    """Groups whose members may approve alone in an emergency, with a reason and an alarm"""
 
 
 class Who(_Model):

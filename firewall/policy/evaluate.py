@@ -12,6 +12,7 @@ nothing that could not be worked out again.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import TYPE_CHECKING, Final
 
 from firewall.policy import moment as moments
@@ -21,7 +22,7 @@ from firewall.policy.expression import ExpressionError
 from firewall.policy.glob import MAX_NAME
 from firewall.policy.moment import Fact
 from firewall.policy.rule import columns_of, labels_of, tested_of
-from firewall.policy.verdict import Action, Escalation, Reason, Requirement, Risk, Verdict
+from firewall.policy.verdict import Action, Escalation, Reason, Requirement, Risk, Terms, Verdict
 from firewall.sql.analysis import Kind
 
 if TYPE_CHECKING:
@@ -246,13 +247,15 @@ def together(needed: Sequence[Requirement]) -> Requirement:
     """One requirement that is no weaker than any of these: the shortest wait, the largest quorum, and the
     groups that may decide all of them.
 
-    Where no group may, the groups are joined and their quorums added up, so that no single person decides
-    what two teams were to decide. A hold that nobody may approve stays one.
+    Where no group may, each of them has its part, so that no team decides what two teams were to decide. A
+    hold that nobody may approve stays one. Whatever goes beyond one run of one statement that somebody waits
+    for has to be let by all of them.
     """
     if len(needed) == 1:
         return replace(needed[0], groups=tuple(sorted(needed[0].groups)))
     sets = [frozenset(each.groups) for each in needed]
     common = frozenset.intersection(*sets)
+    parts: tuple[tuple[tuple[str, ...], int], ...] = ()
     quorum = max(each.quorum for each in needed)
     if not common and all(sets):
         largest: dict[frozenset[str], int] = {}
@@ -260,6 +263,10 @@ def together(needed: Sequence[Requirement]) -> Requirement:
             largest[groups] = max(each.quorum, largest.get(groups, 0))
         common = frozenset.union(*sets)
         quorum = sum(largest.values())
+        parts = tuple(sorted((tuple(sorted(groups)), of) for groups, of in largest.items()))
+    waits = [each.wait for each in needed if each.wait is not None]
+    grants = [each.grants for each in needed if each.grants is not None]
+    glass = frozenset.intersection(*(frozenset(each.break_glass) for each in needed))
     return Requirement(
         tuple(sorted(common)),
         quorum,
@@ -267,6 +274,12 @@ def together(needed: Sequence[Requirement]) -> Requirement:
         tuple(sorted({channel for each in needed for channel in each.channels})),
         min((each.remind for each in needed if each.remind), default=0.0),
         _escalated(needed, frozenset.intersection(*sets)),
+        wait=min(waits) if waits else None,
+        outlives=all(each.outlives for each in needed),
+        use_within=min(each.use_within for each in needed),
+        grants=reduce(Terms.least, grants) if len(grants) == len(needed) else None,
+        break_glass=tuple(sorted(glass)),
+        parts=parts,
     )
 
 

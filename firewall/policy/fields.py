@@ -35,6 +35,8 @@ DURATION = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,4})h)?(?:(\d{1,5})m)?(?:(\d{1,6}
 # a hold older than this approves something nobody remembers asking for
 MAX_EXPIRY = 7 * 86_400.0
 MAX_QUORUM = 20
+# runs by one grant; more is what an allow rule is for
+MAX_USES = 10_000
 MAX_NAME = 80
 MAX_WHY = 400
 MAX_ROWS = 10**15  # more than Postgres can have in a table of one byte rows
@@ -127,7 +129,7 @@ def _kinds(pattern: str) -> str:
     raise ValueError(f"`{shown(pattern)}` is not an effect; {meant}")
 
 
-def _seconds(value: Any) -> float:
+def seconds(value: Any) -> float:
     """`90s`, `15m`, `1h30m`, `1d` in seconds."""
     match = DURATION.fullmatch(value) if isinstance(value, str) and value else None
     if match is None:
@@ -260,7 +262,7 @@ TimeOfDay = Annotated[int, BeforeValidator(_time_of_day, json_schema_input_type=
 Zone = Annotated[StrictStr, AfterValidator(_zone)]
 Rows = Annotated[StrictInt, Field(ge=0, le=MAX_ROWS)]
 Quorum = Annotated[StrictInt, Field(ge=1, le=MAX_QUORUM)]
-Duration = Annotated[float, BeforeValidator(_seconds, json_schema_input_type=str)]
+Duration = Annotated[float, BeforeValidator(seconds, json_schema_input_type=str)]
 Line = Annotated[StrictStr, _line(MAX_WHY)]
 Name = Annotated[StrictStr, _line(MAX_NAME), AfterValidator(_free_name)]
 Person = Annotated[StrictStr, AfterValidator(_address)]

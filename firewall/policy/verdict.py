@@ -66,10 +66,40 @@ class Escalation:
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """How much more than one run an approver may let pass: for so many seconds, so often, so many rows."""
+
+    seconds: float
+    uses: int
+    rows: int | None = None
+
+    def within(self, most: Terms) -> bool:
+        """No more than `most` in anything; without a bound is more than any."""
+        bounded = most.rows is None or (self.rows is not None and self.rows <= most.rows)
+        return self.seconds <= most.seconds and self.uses <= most.uses and bounded
+
+    def least(self, other: Terms) -> Terms:
+        """What both let pass."""
+        rows = [each for each in (self.rows, other.rows) if each is not None]
+        return Terms(
+            min(self.seconds, other.seconds), min(self.uses, other.uses), min(rows) if rows else None
+        )
+
+    def __str__(self) -> str:
+        """For people: `1800 s, 10 runs, 500 rows`."""
+        rows = "" if self.rows is None else f", {self.rows} rows"
+        return f"{self.seconds:g} s, {self.uses} runs{rows}"
+
+
+@dataclass(frozen=True, slots=True)
 class Requirement:
     """Who must approve: `quorum` distinct people over all `groups`; times in seconds.
 
     channels: where it is shown, as policy writes them; none is the settings' own. remind: 0 is never.
+    parts: where rules ask for groups of which none may decide for the others, so many of each of these.
+    wait: how long the agent waits before it is told to come back; as long as the hold, if None. outlives: the
+    hold stays when the agent's connection is lost. use_within: of an approval that nobody waited for. grants:
+    the most that an approver may grant; once only, if None. break_glass: who may approve alone, in need.
     """
 
     groups: tuple[str, ...]
@@ -78,6 +108,12 @@ class Requirement:
     channels: tuple[str, ...] = ()
     remind: float = 0.0
     escalation: Escalation | None = None
+    wait: float | None = None
+    outlives: bool = False
+    use_within: float = 900.0
+    grants: Terms | None = None
+    break_glass: tuple[str, ...] = ()
+    parts: tuple[tuple[tuple[str, ...], int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -216,12 +216,14 @@ class Conversation:
                 self._back.link.write(data)
             case session.Judge():
                 self._judge(command)
+            case session.Fill(ticket, text):
+                self._spawn(self._fill(ticket, text))
             case session.Foresee(text, facts):
                 self._foresee(text, _facts(facts))
             case session.Clear():
                 self._clear(command)
-            case session.Withdraw(ticket, why):
-                self._spawn(self._clearance.withdraw(ticket, why))
+            case session.Withdraw(ticket, why, lost):
+                self._spawn(self._clearance.withdraw(ticket, why, lost=lost))
             case session.Done():
                 if not self._clearance.noted(command):
                     self._spawn(self._done(command))
@@ -239,6 +241,15 @@ class Conversation:
                 self._close(why, fault=fault)
             case _:
                 assert_never(command)
+
+    async def _fill(self, ticket: int, text: str) -> None:
+        try:
+            filled = await self._clearance.filled(text)
+        except StoreError as error:
+            refusal = telling.not_recorded(error.message)
+            self._event(lambda: self._machine.refused(ticket, refusal))
+        else:
+            self._event(lambda: self._machine.filled(ticket, filled))
 
     def _judge(self, command: session.Judge) -> None:
         known = None
@@ -333,10 +344,15 @@ class Conversation:
                 command.acts,
                 lambda *words: self._event(lambda: self._tell(*words)),
                 self._moment,
+                lambda amended: self._amend(command.ticket, amended),
             )
         except StoreError as error:
             # INVARIANT: 5. no release without a durable record
             refusal = telling.not_recorded(error.message)
+        except CatalogError as error:
+            # INVARIANT: 3. what cannot be judged as things are now is refused
+            refusal = telling.not_judged(error)
+            await self._log.append([self._clearance.refusal_record(refusal)])
         if refusal is None:
             self._released_at[command.ticket] = time.monotonic()
             bounds = self._clearance.bounds(command.ticket)
@@ -344,6 +360,10 @@ class Conversation:
             self._event(lambda: self._machine.cleared(command.ticket, leave, bounds))
         else:
             self._event(lambda: self._machine.refused(command.ticket, refusal))
+
+    def _amend(self, ticket: int, judgement: Judgement) -> None:
+        amended = ruling(judgement, self._guarded.gate.watch(judgement))
+        self._event(lambda: self._machine.amended(ticket, amended))
 
     def _tell(self, message: str, detail: str, hint: str) -> list[session.Command]:
         return self._machine.notice(message, detail=detail, hint=hint)

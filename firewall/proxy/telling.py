@@ -5,6 +5,7 @@ A refusal names the rule, the hold if there is one, and the next step: an agent 
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from firewall import audit, clock, ids
@@ -16,6 +17,7 @@ from firewall.sql import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from firewall.budgets import Taken
     from firewall.errors import CatalogError
@@ -33,6 +35,7 @@ BEYOND = "QF005"
 LATE = "QF006"
 CHANGED = "QF007"
 USED_UP = "QF008"
+COME_BACK = "QF010"
 NOT_RECORDED = "58030"
 NOT_JUDGED = "58000"
 INSUFFICIENT_PRIVILEGE = "42501"
@@ -149,10 +152,17 @@ def denied(judgement: Judgement) -> Refusal:
     )
 
 
-def undecided(hold: Hold) -> Refusal:
-    """The hold has ended without leave."""
+def undecided(hold: Hold, url: str = "") -> Refusal:
+    """The hold has ended without leave, or the agent does not wait for it any longer."""
     last = hold.votes[-1] if hold.votes else None
     match hold.state:
+        case State.PENDING:
+            return Refusal(
+                COME_BACK,
+                f"query-firewall: hold {hold.id} is still pending",
+                detail=f"it is decided {_where(hold, url)} until {_moment(hold.expires_at)}",
+                hint="send the identical statement again later: it waits on, or runs once if it was approved",
+            )
         case State.REJECTED:
             why = f": {last.reason}" if last and last.reason else ""
             return Refusal(
@@ -176,12 +186,12 @@ def undecided(hold: Hold) -> Refusal:
             return voided(hold)
 
 
-def voided(hold: Hold) -> Refusal:
+def voided(hold: Hold, why: str = "it was spent or given up meanwhile") -> Refusal:
     """Approved, but not what would run now."""
     return Refusal(
         VOIDED,
         f"query-firewall: the approval of hold {hold.id} is void",
-        detail="policy, catalog, labels or what is left of a budget changed after it was asked for",
+        detail=printable(why),
         hint="send the statement again; it will be judged as things are now",
     )
 
@@ -320,12 +330,27 @@ def not_judged(error: CatalogError) -> Refusal:
 
 def waiting(hold: Hold, url: str) -> tuple[str, str, str]:
     """Message, detail and hint of the notice that a held statement gets at once."""
-    where = f"at {url}/holds/{hold.id}" if url else f"with `firewall holds approve {hold.id}`"
     return (
         f"query-firewall: hold {hold.id}, waiting for approval by {' or '.join(hold.groups)}",
         "\n".join(hold.reasons[:5]),
-        f"it is decided {where}, and expires at {hold.expires_at:%Y-%m-%d %H:%M:%S} UTC",
+        f"it is decided {_where(hold, url)}, and expires at {_moment(hold.expires_at)}",
     )
+
+
+def _where(hold: Hold, url: str) -> str:
+    return f"at {url}/holds/{hold.id}" if url else f"with `firewall holds approve {hold.id}`"
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def kin(judgement: Judgement) -> str:
+    """Equal for statements of one agent that are held by one rule and differ in literals only."""
+    shapes = [statement.fingerprint or statement.sql for statement in judgement.analysis.statements]
+    subject = judgement.subject
+    told = "\0".join([subject.agent, subject.database, judgement.verdict.rule, *(shapes or [judgement.sql])])
+    return sha256(told.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def still_waiting(hold: Hold, seconds: float) -> tuple[str, str, str]:

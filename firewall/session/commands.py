@@ -131,6 +131,16 @@ class Foresee:
 
 
 @dataclass(frozen=True, slots=True)
+class Fill:
+    """A text that reads what the firewall knows of its agent: answer with `Session.filled(ticket, text)`, or
+    with `Session.refused(ticket, …)`.
+    """
+
+    ticket: int
+    sql: str
+
+
+@dataclass(frozen=True, slots=True)
 class Judge:
     """Answer with `Session.ruled(ticket, ruling)`, or `Session.refused(ticket, …)` if it cannot be judged.
 
@@ -164,10 +174,14 @@ class Clear:
 
 @dataclass(frozen=True, slots=True)
 class Withdraw:
-    """Whoever waits for `ticket` no longer does; the edge still answers the ticket."""
+    """Whoever waits for `ticket` no longer does; the edge still answers the ticket.
+
+    lost: not because it was given up, but because the session ends.
+    """
 
     ticket: int
     why: str
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +241,7 @@ Command = (
     ToFrontend
     | ToBackend
     | Foresee
+    | Fill
     | Judge
     | Clear
     | Withdraw

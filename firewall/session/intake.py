@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from firewall import wire
 from firewall.errors import ProtocolViolation
-from firewall.session import portals, prepared
+from firewall.session import own_views, portals, prepared
 from firewall.session.bounds import UNKNOWN_CURSOR
 from firewall.session.commands import Foresee, Refusal
 from firewall.session.prepared import distinct
@@ -151,8 +151,14 @@ class Intake:
         elif not known.has_room_for(parse.sql, parse.types):
             self._deciding.decline(prepared.TOO_MANY)
         else:
-            self._pass(Reply(Owed.PARSE, name=parse.statement, sql=parse.sql, types=parse.types))
+            reply = Reply(Owed.PARSE, name=parse.statement, sql=parse.sql, types=parse.types)
             known.sent()
+            if own_views.mentions(parse.sql):
+                self._line.pop()
+                text = own_views.filled(parse.sql, {})
+                self._outbox.inject(wire.Parse(parse.statement, text, parse.types), reply)
+                return
+            self._pass(reply)
             if not parse.statement and self.lane is not None:
                 self.lane.parsing(frame.raw)
             self._outbox.commands.append(Foresee(parse.sql, self._deciding.facts))

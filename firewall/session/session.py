@@ -122,9 +122,17 @@ class Session:
 
         return self._event(receive)
 
+    def filled(self, ticket: int, sql: str) -> list[Command]:
+        """The answer to `Fill`."""
+        return self._event(lambda: self._deciding.filled(ticket, sql))
+
     def ruled(self, ticket: int, ruling: Ruling) -> list[Command]:
         """The answer to `Judge`."""
         return self._event(lambda: self._deciding.ruled(ticket, ruling))
+
+    def amended(self, ticket: int, ruling: Ruling) -> list[Command]:
+        """What `Judge` was answered is not what it comes to any more; leave is still asked for."""
+        return self._event(lambda: self._deciding.amended(ticket, ruling))
 
     def cleared(
         self, ticket: int, stands: object | None = None, bounds: Bounds | None = None
@@ -139,7 +147,9 @@ class Session:
         turn = self._deciding.turn
 
         def clear() -> None:
-            if self._deciding.cleared(ticket, bounds) and stands is not None and turn is not None:
+            sent = self._deciding.cleared(ticket, bounds)
+            # what was filled in is not known beforehand the next time
+            if sent and stands is not None and turn is not None and not turn.filled:
                 assert turn.ruling is not None
                 self.lane.learn(turn.sql, turn.bind, turn.ruling, stands)
 

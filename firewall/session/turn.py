@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from firewall import wire
 from firewall.errors import ProtocolViolation
-from firewall.session import batch
+from firewall.session import batch, own_views
 from firewall.session.commands import (
     Act,
     Action,
@@ -21,6 +21,7 @@ from firewall.session.commands import (
     Clear,
     Declined,
     Done,
+    Fill,
     Judge,
     Refusal,
     Ruling,
@@ -44,6 +45,7 @@ ABORTED = Refusal("25P02", "current transaction is aborted, commands ignored unt
 class Stage(Enum):
     """Where the turn stands."""
 
+    FILLING = auto()  # the edge puts in what the firewall knows of the agent
     JUDGING = auto()  # the edge works out the verdict
     DRAINING = auto()  # waiting until Postgres has answered everything sent before
     SETTLING = auto()  # a Sync of ours ends the implicit transaction, so that a hold keeps no lock
@@ -53,9 +55,12 @@ class Stage(Enum):
 
 
 class Turn:
-    """bind: None for a simple Query. heard: Postgres does not object to the text."""
+    """bind: None for a simple Query. heard: Postgres does not object to the text.
 
-    __slots__ = ("batch", "bind", "cancelled", "heard", "ruling", "sql", "stage", "ticket", "types")
+    filled: the text is not the client's own, something was put in.
+    """
+
+    __slots__ = ("batch", "bind", "cancelled", "filled", "heard", "ruling", "sql", "stage", "ticket", "types")
 
     def __init__(self, ticket: int, sql: str, bind: wire.Bind | None, types: tuple[int, ...]) -> None:
         self.ticket = ticket
@@ -67,6 +72,7 @@ class Turn:
         self.batch: batch.Batch | None = None
         self.heard = False
         self.cancelled = False
+        self.filled = False
 
 
 class Deciding:
@@ -108,6 +114,13 @@ class Deciding:
     def begin(self, sql: str, bind: wire.Bind | None = None, types: tuple[int, ...] = ()) -> None:
         """The head of the line has its turn."""
         turn = self.turn = Turn(self.take_ticket(), sql, bind, types)
+        if own_views.mentions(sql):
+            turn.stage = Stage.FILLING
+            self._outbox.commands.append(Fill(turn.ticket, sql))
+        else:
+            self._begin(turn)
+
+    def _begin(self, turn: Turn) -> None:
         if self._backend.catalog_changed and len(self._backend.replies):
             # what names mean is known again when that change has been answered
             self._drain(turn)
@@ -146,12 +159,27 @@ class Deciding:
 
     # --- from the edge
 
+    def filled(self, ticket: int, sql: str) -> None:
+        """The answer to `Fill`: from now on this is the text, to judge and to run."""
+        turn = self.turn
+        if turn is not None and turn.ticket == ticket and turn.stage is Stage.FILLING:
+            turn.sql, turn.filled = sql, True
+            self._begin(turn)
+
     def ruled(self, ticket: int, ruling: Ruling) -> None:
         """The answer to `Judge`."""
         turn = self.turn
         if turn is not None and turn.ticket == ticket and turn.stage is Stage.JUDGING:
             turn.ruling = ruling
             self._proceed(turn, ruling)
+
+    def amended(self, ticket: int, ruling: Ruling) -> None:
+        """It was judged anew while leave is asked."""
+        turn = self.turn
+        if turn is not None and turn.ticket == ticket and turn.stage is Stage.CLEARING:
+            turn.ruling = ruling
+            for work in self._granted:
+                work.ruling = ruling
 
     def cleared(self, ticket: int, bounds: Bounds | None = None) -> bool:
         """Leave was given, within these bounds, and the log says so; it hears if nobody waits for it now.
@@ -178,7 +206,11 @@ class Deciding:
         """Leave was not given, or there is no verdict."""
         self._given_up.pop(ticket, None)
         turn = self.turn
-        if turn is not None and turn.ticket == ticket and turn.stage in {Stage.JUDGING, Stage.CLEARING}:
+        if (
+            turn is not None
+            and turn.ticket == ticket
+            and turn.stage in {Stage.FILLING, Stage.JUDGING, Stage.CLEARING}
+        ):
             self._refuse(turn, refusal)
 
     def cancel(self) -> None:
@@ -206,7 +238,7 @@ class Deciding:
     def abandon(self, sqlstate: str, why: str) -> None:
         """The session ends."""
         if self.turn is not None:
-            self._leave(self.turn, sqlstate, why)
+            self._leave(self.turn, sqlstate, why, lost=not self.turn.cancelled)
             self.turn = None
 
     # --- stages
@@ -281,7 +313,7 @@ class Deciding:
                 self._leave(turn, *self._backend.last_error)
                 self.turn = None
                 self._line.pop()
-            case Stage.JUDGING | Stage.GATHERING | Stage.CLEARING:
+            case Stage.FILLING | Stage.JUDGING | Stage.GATHERING | Stage.CLEARING:
                 pass
 
     def _ask_postgres(self, turn: Turn, ruling: Ruling | None) -> None:
@@ -359,6 +391,8 @@ class Deciding:
             backend.portals.names_changed()
         backend.opens(work)
         if turn.bind is not None:
+            if turn.filled:
+                self._prepare_anew(turn.bind.statement, turn)
             self._send_bind(turn.bind, work)
             return
         # whatever transaction was implied so far ends with a simple Query
@@ -367,9 +401,20 @@ class Deciding:
             self._line.pop()
             backend.bounding.query(turn.sql, work)
             return
-        self._outbox.to_backend(self._line.pop().raw)
+        raw = self._line.pop().raw
+        self._outbox.to_backend(wire.Query(turn.sql).encode() if turn.filled else raw)
         backend.replies.push(Reply(Owed.QUERY, work=work))
         work.index = backend.replies.sent
+
+    def _prepare_anew(self, name: str, turn: Turn) -> None:
+        """The statement was prepared without the rows that it is to have now."""
+        known = self._backend.prepared.find(name)
+        text = known.text if known is not None else None
+        if name:
+            self._outbox.inject(wire.Close("S", name), Reply(Owed.CLOSE, swallow=True, name=name))
+        parse = Reply(Owed.PARSE, swallow=True, name=name, sql=text, types=turn.types)
+        self._outbox.inject(wire.Parse(name, turn.sql, turn.types), parse)
+        self._backend.prepared.sent()
 
     def _send_bind(self, bind: wire.Bind, work: Work) -> None:
         self.touched = True
@@ -382,14 +427,14 @@ class Deciding:
         work.index = replies.sent
         self._backend.portals.bound(bind.portal, work, replies.sent)
 
-    def _leave(self, turn: Turn, sqlstate: str, why: str) -> None:
+    def _leave(self, turn: Turn, sqlstate: str, why: str, *, lost: bool = False) -> None:
         """Nothing will come of this turn; what is known of it is recorded."""
         if turn.ruling is None:
             return
         judgement = turn.ruling.judgement
         if turn.stage is Stage.CLEARING:
             self._given_up[turn.ticket] = (judgement, sqlstate, why)
-            self._outbox.commands.append(Withdraw(turn.ticket, why))
+            self._outbox.commands.append(Withdraw(turn.ticket, why, lost))
         else:
             self._outbox.commands.append(Done(turn.ticket, judgement, (), 0, sqlstate, why, released=False))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import Select, and_, func, or_, select
 
-from firewall import audit
+from firewall import audit, clock
 from firewall.errors import StoreError
 from firewall.store import engine, marks, rows, schema, search, tables
 
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
-    from firewall.approval import Hold, State
+    from firewall.approval import Grant, Hold, State
     from firewall.catalog.labels import Mark
 
 _RECORDS = tables.records.c
 _HOLDS = tables.holds.c
+_GRANTS = tables.grants.c
 # what a record is made of
 _INSIDE = (_RECORDS.id, _RECORDS.bytes, _RECORDS.private)
 # how many records one query fetches while the whole log is read
@@ -66,12 +67,53 @@ class Reader:
         found = await self._all(select(tables.holds).where(_HOLDS.id == hold_id))
         return rows.hold(found[0]) if found else None
 
-    async def holds(self, states: Sequence[State] = (), *, limit: int = 200) -> list[Hold]:
+    async def holds(
+        self,
+        states: Sequence[State] = (),
+        *,
+        limit: int = 200,
+        agent: str | None = None,
+        database: str | None = None,
+    ) -> list[Hold]:
         """Newest first; all states when none is named."""
         query = select(tables.holds).order_by(_HOLDS.opened_at.desc(), _HOLDS.id.desc()).limit(limit)
         if states:
             query = query.where(_HOLDS.state.in_([state.value for state in states]))
+        if agent is not None:
+            query = query.where(_HOLDS.agent == agent)
+        if database is not None:
+            query = query.where(_HOLDS.database == database)
         return [rows.hold(row) for row in await self._all(query)]
+
+    async def holds_of(self, digest: str) -> list[Hold]:
+        """All holds of exactly this act, newest first."""
+        query = select(tables.holds).where(_HOLDS.digest == digest).order_by(_HOLDS.opened_at.desc())
+        return [rows.hold(row) for row in await self._all(query)]
+
+    async def grant(self, grant_id: str) -> Grant | None:
+        found = await self._all(select(tables.grants).where(_GRANTS.id == grant_id))
+        return rows.grant(found[0]) if found else None
+
+    async def grants(
+        self,
+        *,
+        agent: str | None = None,
+        database: str | None = None,
+        shape: str | None = None,
+        since: datetime | None = None,
+        limit: int = 200,
+    ) -> list[Grant]:
+        """Those that meet every condition, and last beyond `since`; the ones that last longest first."""
+        query = select(tables.grants).order_by(_GRANTS.until.desc(), _GRANTS.id).limit(limit)
+        if agent is not None:
+            query = query.where(_GRANTS.agent == agent)
+        if database is not None:
+            query = query.where(_GRANTS.database == database)
+        if shape is not None:
+            query = query.where(_GRANTS.shape == shape)
+        if since is not None:
+            query = query.where(_GRANTS.until > clock.stamp(since))
+        return [rows.grant(row) for row in await self._all(query)]
 
     async def record(self, record_id: str) -> audit.Record | None:
         """One record of the log."""

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from firewall import audit, clock
-from firewall.approval import Hold, State, Vote
+from firewall.approval import Grant, Hold, State, Vote
 from firewall.audit import sealed, traces
 from firewall.errors import StoreError
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Row
 
+_GRANT = TypeAdapter(Grant)
 _HOLD = TypeAdapter(Hold)
 _VOTES = TypeAdapter(tuple[Vote, ...])
 # what is searched by is cut there: Postgres indexes no more than a third of a page (manual 64.1.4)
@@ -234,7 +235,7 @@ def record(row: Row[Any]) -> audit.Record:
         ) from error
 
 
-def hold_columns(hold: Hold) -> dict[str, str]:
+def hold_columns(hold: Hold) -> dict[str, str | bool]:
     """A hold as a row."""
     try:
         body = _HOLD.dump_json(hold).decode()
@@ -248,6 +249,10 @@ def hold_columns(hold: Hold) -> dict[str, str]:
         "votes": votes,
         "outcome": _storable(hold.outcome),
         "body": body,
+        "digest": hold.digest,
+        "awaited": hold.awaited,
+        "agent": hold.agent,
+        "database": hold.database,
     }
 
 
@@ -256,9 +261,39 @@ def without_values(hold: Hold) -> str:
     return _HOLD.dump_json(replace(hold, sql="", parameters=())).decode()
 
 
+def grant_columns(grant: Grant) -> dict[str, str | int]:
+    """A grant as a row."""
+    try:
+        body = _GRANT.dump_json(grant).decode()
+    except PydanticSerializationError as error:
+        raise StoreError(f"grant `{grant.id}` cannot be written: it is not Unicode text") from error
+    return {
+        "id": grant.id,
+        "shape": grant.shape,
+        "agent": grant.agent,
+        "database": grant.database,
+        "until": clock.stamp(grant.until),
+        "used": grant.used,
+        "spent": grant.spent,
+        "revoked_by": grant.revoked_by,
+        "body": body,
+    }
+
+
+def grant(row: Row[Any]) -> Grant:
+    """Undo `grant_columns`."""
+    try:
+        return replace(
+            _GRANT.validate_json(row.body), used=row.used, spent=row.spent, revoked_by=row.revoked_by
+        )
+    except (ValidationError, ValueError) as error:
+        raise StoreError(f"grant `{row.id}` is damaged: its row cannot be read") from error
+
+
 def votes_text(votes: Sequence[Vote]) -> str:
     """Votes as JSON; equal votes give equal text, which is how a changed hold is noticed."""
-    return _VOTES.dump_json(tuple(votes)).decode()
+    # what is as ever is left out, so that votes of an earlier version are written as they were then
+    return _VOTES.dump_json(tuple(votes), exclude_defaults=True).decode()
 
 
 def hold(row: Row[Any]) -> Hold:
@@ -269,6 +304,7 @@ def hold(row: Row[Any]) -> Hold:
             state=State(row.state),
             votes=_VOTES.validate_json(row.votes),
             outcome=row.outcome,
+            awaited=row.awaited,
         )
     except (ValidationError, ValueError) as error:
         raise StoreError(f"hold `{row.id}` is damaged: its row cannot be read") from error

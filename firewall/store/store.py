@@ -4,6 +4,7 @@ records in the same transaction. It is the desk's `Ledger`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, update
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from firewall.approval import Hold
+    from firewall.approval import Grant, Hold
     from firewall.store.writer import Change
 
 
@@ -98,14 +99,27 @@ class Store(Reader):
         if not await self._write(records, change):
             raise StoreError(f"there is a hold `{hold.id}` already")
 
-    async def change_hold(self, before: Hold, after: Hold, records: Sequence[audit.Record]) -> bool:
-        """Write state, votes and outcome of `after` if state and votes are still those of `before`."""
+    async def change_hold(
+        self,
+        before: Hold,
+        after: Hold,
+        records: Sequence[audit.Record],
+        *,
+        grant: Grant | None = None,
+    ) -> bool:
+        """Write state, votes, outcome and `awaited` of `after` if all but the outcome are those of `before`.
+
+        grant: kept with it, or not at all.
+        """
         columns = rows.hold_columns(after)
-        new = {name: columns[name] for name in ("state", "votes", "outcome")}
+        new = {name: columns[name] for name in ("state", "votes", "outcome", "awaited")}
         if self._keep is not audit.Keep.FULL and after.state not in {State.PENDING, State.APPROVED}:
             # whoever was to decide has seen it
             new["body"] = rows.without_values(after)
         held = tables.holds.c
+        if grant is not None and self._keep is not audit.Keep.FULL:
+            grant = replace(grant, sql="")
+        given = None if grant is None else rows.grant_columns(grant)
 
         # INVARIANT: 6. condition and change are one statement: of two who decide, one finds it changed
         def change(connection: Connection) -> bool:
@@ -115,6 +129,33 @@ class Store(Reader):
                     held.id == before.id,
                     held.state == before.state.value,
                     held.votes == rows.votes_text(before.votes),
+                    held.awaited.is_(before.awaited),
+                )
+                .values(**new)
+            )
+            if connection.execute(statement).rowcount != 1:
+                return False
+            if given is not None:
+                connection.execute(insert(tables.grants).values(**given))
+            return True
+
+        return await self._write(records, change)
+
+    async def change_grant(self, before: Grant, after: Grant, records: Sequence[audit.Record]) -> bool:
+        """Write what changes of a grant if it still stands as in `before`."""
+        columns = rows.grant_columns(after)
+        new = {name: columns[name] for name in ("used", "spent", "revoked_by")}
+        given = tables.grants.c
+
+        # INVARIANT: 6. of two runs that would be the last one, one finds the grant used up
+        def change(connection: Connection) -> bool:
+            statement = (
+                update(tables.grants)
+                .where(
+                    given.id == before.id,
+                    given.used == before.used,
+                    given.spent == before.spent,
+                    given.revoked_by == before.revoked_by,
                 )
                 .values(**new)
             )

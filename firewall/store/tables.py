@@ -17,6 +17,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    true,
 )
 
 metadata = MetaData()
@@ -111,7 +112,7 @@ checkpoints = Table(
     PrimaryKeyConstraint("origin", "size", name="checkpoints_pkey"),
 )
 
-# `body` is the whole hold as it was opened (JSON); state, votes and outcome are what changed since
+# `body` is the whole hold as it was opened (JSON); state, votes, outcome and `awaited` are what changed since
 holds = Table(
     "holds",
     metadata,
@@ -121,9 +122,34 @@ holds = Table(
     Column("votes", Text, nullable=False),
     Column("outcome", Text, nullable=False),
     Column("body", Text, nullable=False),
+    Column("digest", Text, nullable=False, server_default=""),
+    Column("awaited", Boolean, nullable=False, server_default=true()),
+    Column("agent", Text, nullable=False, server_default=""),
+    Column("database", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("id", name="holds_pkey"),
     Index("holds_by_state", "state", "opened_at"),
     Index("holds_by_time", "opened_at"),
+    Index("holds_by_digest", "digest"),
+    Index("holds_by_agent", "agent", "database", "opened_at"),
+)
+
+# leave for more than one run; `body` is the grant as it was given (JSON), the rest is what changes or is
+# searched by
+grants = Table(
+    "grants",
+    metadata,
+    Column("id", Text, nullable=False),
+    Column("shape", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("database", Text, nullable=False),
+    Column("until", Text, nullable=False),
+    Column("used", BigInteger, nullable=False),
+    Column("spent", BigInteger, nullable=False),
+    Column("revoked_by", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    PrimaryKeyConstraint("id", name="grants_pkey"),
+    Index("grants_by_shape", "shape", "until"),
+    Index("grants_by_agent", "agent", "database", "until"),
 )
 
 # `verifier` is the SCRAM-SHA-256 verifier (manual 54.3), never the token; `certificate` is a name or empty

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
-from firewall.approval import State  # noqa: TC001 — FastAPI resolves the routes' annotations
+from firewall import clock
+from firewall.approval import State, stats
 from firewall.errors import StoreError
 from firewall.web import decide, log, problems
-from firewall.web.models import Health, Holds, HoldView, Statements, StatementStory
+from firewall.web.models import (
+    Grants,
+    GrantView,
+    Health,
+    Holds,
+    HoldStats,
+    HoldView,
+    Statements,
+    StatementStory,
+)
 from firewall.web.problems import Trouble
 from firewall.web.who import Caller, TheHouse  # noqa: TC001 — FastAPI resolves the routes' annotations
 
 PREFIX = "/api/v1"
 CHANNEL = "api"
 MAX_HOLDS = 500
+MAX_COUNTED = 100_000
 
 router = APIRouter(
     prefix=PREFIX, responses={status: problems.RESPONSES[status] for status in (401, 422, 503)}
@@ -39,6 +51,18 @@ async def list_holds(
     return Holds(holds=[HoldView.of(hold) for hold in found])
 
 
+@router.get("/holds/stats", tags=["holds"])
+async def hold_stats(
+    house: TheHouse,
+    _caller: Caller,
+    days: Annotated[int, Query(ge=1, le=366, description="Opened within so many days.")] = 7,
+) -> HoldStats:
+    """How people decide: how fast, how often yes, whether they can have read it, and the busiest rules."""
+    begin = clock.now() - timedelta(days=days)
+    found = await house.desk.holds(limit=MAX_COUNTED)
+    return HoldStats.model_validate(stats(hold for hold in found if hold.opened_at >= begin))
+
+
 @router.get("/holds/{hold_id}", tags=["holds"], responses=MISSING)
 async def get_hold(house: TheHouse, _caller: Caller, hold_id: Id) -> HoldView:
     """One hold, with everything that an approver must see to decide."""
@@ -58,6 +82,19 @@ async def approve(
 async def deny(house: TheHouse, caller: Caller, hold_id: Id, word: decide.Denial) -> HoldView:
     """Deny as the token's person, with a reason that the agent is told."""
     return HoldView.of(await decide.decide(house, hold_id, caller, word, CHANNEL))
+
+
+@router.get("/grants", tags=["grants"])
+async def list_grants(house: TheHouse, _caller: Caller) -> Grants:
+    """Leave for more than one run that has not ended."""
+    now = clock.now()
+    return Grants(grants=[GrantView.of(grant, now) for grant in await house.desk.grants()])
+
+
+@router.post("/grants/{grant_id}/revoke", tags=["grants"], responses=DECIDING)
+async def revoke(house: TheHouse, caller: Caller, grant_id: Id, word: decide.Revocation) -> GrantView:
+    """Take a grant back: nothing more runs by it."""
+    return GrantView.of(await decide.revoke(house, grant_id, caller, word.reason), clock.now())
 
 
 @router.get("/statements", tags=["log"])

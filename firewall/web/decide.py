@@ -5,10 +5,11 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, assert_never
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from firewall import clock
-from firewall.approval import Counted, Refused, State
+from firewall.approval import Counted, Grant, Refused, State
+from firewall.policy import Terms
 from firewall.web.problems import Trouble
 
 if TYPE_CHECKING:
@@ -16,16 +17,33 @@ if TYPE_CHECKING:
     from firewall.web.house import House
 
 MAX_REASON = 2000
+MAX_SECONDS = 7 * 24 * 3600.0  # the longest that a policy can say
+MAX_USES = 10_000
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
+class GrantTerms(BaseModel):
+    """What is let pass beyond this one run, within what the policy lets be granted."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    seconds: Annotated[float, Field(gt=0, le=MAX_SECONDS)]
+    uses: Annotated[int, Field(ge=1, le=MAX_USES)]
+    rows: Annotated[int, Field(ge=0)] | None = None
+
+
 class Approval(BaseModel):
-    """`digest`: of the hold as it was shown; a hold with another digest is then not approved."""
+    """`digest`: of the hold as it was shown; a hold with another digest is then not approved.
+
+    `grant`: what is let pass beyond this run. `break_glass`: alone, in an emergency; it takes a reason.
+    """
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
     reason: Annotated[str, StringConstraints(max_length=MAX_REASON)] = ""
     digest: Digest | None = None
+    grant: GrantTerms | None = None
+    break_glass: bool = False
 
 
 class Denial(BaseModel):
@@ -35,6 +53,14 @@ class Denial(BaseModel):
 
     reason: Annotated[str, StringConstraints(min_length=1, max_length=MAX_REASON)]
     digest: Digest | None = None
+
+
+class Revocation(BaseModel):
+    """Why a grant is taken back; the log keeps it."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+    reason: Annotated[str, StringConstraints(max_length=MAX_REASON)] = ""
 
 
 async def find(house: House, hold_id: str) -> Hold:
@@ -55,7 +81,19 @@ async def decide(house: House, hold_id: str, person: str, word: Approval | Denia
         detail = f"hold {hold.id} is not what you were shown: its digest is another; look at it again"
         raise Trouble(HTTPStatus.CONFLICT, detail)
     approve = isinstance(word, Approval)
-    answer = await house.desk.vote(hold.id, person, approve=approve, reason=word.reason, channel=channel)
+    given = word.grant if isinstance(word, Approval) else None
+    answer = await house.desk.vote(
+        hold.id,
+        person,
+        approve=approve,
+        reason=word.reason,
+        channel=channel,
+        digest=hold.digest,
+        terms=Terms(given.seconds, given.uses, given.rows) if given else None,
+        break_glass=isinstance(word, Approval) and word.break_glass,
+        # the page of a hold shows all of it; a program says which one was shown
+        opened=word.digest is not None,
+    )
     match answer:
         case Counted(after):
             return after
@@ -63,6 +101,17 @@ async def decide(house: House, hold_id: str, person: str, word: Approval | Denia
             raise Trouble(_status(await find(house, hold_id), person), why)
         case _:
             assert_never(answer)
+
+
+async def revoke(house: House, grant_id: str, person: str, reason: str) -> Grant:
+    """The grant after this person took it back, or a 403, 404 or 409."""
+    answer = await house.desk.revoke(grant_id, person, reason)
+    if isinstance(answer, Grant):
+        return answer
+    if answer.why.startswith("there is no"):
+        raise Trouble(HTTPStatus.NOT_FOUND, answer.why)
+    stranger = not house.is_approver(person)
+    raise Trouble(HTTPStatus.FORBIDDEN if stranger else HTTPStatus.CONFLICT, answer.why)
 
 
 def _status(hold: Hold, person: str) -> HTTPStatus:

@@ -11,12 +11,20 @@ from firewall import audit
 from firewall.approval import State
 
 if TYPE_CHECKING:
-    from firewall.approval import Hold
+    from firewall.approval import Grant, Hold
     from firewall.web.house import Judged
 
 
 class _View(BaseModel):
     model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+class Terms(_View):
+    """The most that an approver may let pass beyond one run."""
+
+    seconds: float
+    uses: int
+    rows: int | None
 
 
 class VoteView(_View):
@@ -27,6 +35,8 @@ class VoteView(_View):
     reason: str
     channel: str
     at: datetime
+    terms: Terms | None
+    break_glass: bool
 
 
 class HoldView(_View):
@@ -59,6 +69,12 @@ class HoldView(_View):
     votes: tuple[VoteView, ...]
     decided_by: str
     outcome: str
+    parts: tuple[tuple[tuple[str, ...], int], ...]
+    break_glass: tuple[str, ...]
+    awaited: bool
+    grants: Terms | None
+    kin: str
+    claims: tuple[tuple[str, str], ...]
 
     @classmethod
     def of(cls, hold: Hold) -> HoldView:
@@ -66,10 +82,68 @@ class HoldView(_View):
         return cls.model_validate(fields | {"requesters": sorted(hold.requesters)})
 
 
+class GrantView(_View):
+    """Leave for more than one run of statements of one shape. `state`: open, used up, over or revoked."""
+
+    id: str
+    hold: str
+    agent: str
+    database: str
+    sql: str
+    rule: str
+    by: tuple[str, ...]
+    given_at: datetime
+    until: datetime
+    uses: int
+    used: int
+    rows: int | None
+    spent: int
+    revoked_by: str
+    state: str
+
+    @classmethod
+    def of(cls, grant: Grant, now: datetime) -> GrantView:
+        fields = {name: getattr(grant, name) for name in cls.model_fields if name != "state"}
+        return cls.model_validate(fields | {"state": grant.state(now)})
+
+
+class Grants(_View):
+    """Those that last longest first."""
+
+    grants: list[GrantView]
+
+
 class Holds(_View):
     """Newest first."""
 
     holds: list[HoldView]
+
+
+class OfRule(_View):
+    """One rule's part."""
+
+    rule: str
+    holds: int
+    approved: int
+    rejected: int
+
+
+class HoldStats(_View):
+    """How people decide. Seconds to the deciding vote; `unread` are approvals of long statements unopened."""
+
+    holds: int
+    pending: int
+    approved: int
+    rejected: int
+    undecided: int
+    approval_rate: float | None
+    seconds_median: float | None
+    seconds_p90: float | None
+    approvals: int
+    unread: int
+    unread_by: tuple[tuple[str, int], ...]
+    glass: int
+    busiest: tuple[OfRule, ...]
 
 
 class OutcomeView(_View):

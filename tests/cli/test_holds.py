@@ -11,6 +11,7 @@ import pytest
 from firewall import audit, clock
 from firewall.approval import State
 from firewall.cli.exits import Exit
+from firewall.policy import Terms
 
 from .conftest import DBA, OWNER, Prompt
 
@@ -205,3 +206,45 @@ def test_a_denial_is_in_the_log_with_its_reason(prompt: Prompt, signed_in: str) 
     assert told["vote"].reason == "use the archive"
     assert told["decision"].by == [DBA]
     assert "use the archive" in prompt("audit", "show", hold.id).out
+
+
+def test_approving_for_a_while_lists_and_revokes_what_was_granted(prompt: Prompt, signed_in: str) -> None:
+    hold = prompt.open_hold(grants=Terms(3600.0, 5), shape="s")
+    assert "at most 3600 s, 5 runs" in prompt("holds", "show", hold.id).out
+    for wrong in (["--uses", "2"], ["--for", "soon"], ["--for", "1m", "--uses", "0"]):
+        assert prompt("holds", "approve", hold.id, *wrong).code == Exit.WRONG
+    assert prompt("holds", "approve", hold.id, "--for", "2h").code == Exit.NO
+    assert prompt("grants", "list").out == "nothing is granted\n"
+    assert prompt("holds", "approve", hold.id, "--for", "30m", "--uses", "2").code == Exit.DONE
+    [grant] = prompt("grants", "list", "--json").records
+    assert (grant["hold"], grant["uses"], grant["used"], grant["by"]) == (hold.id, 2, 0, [DBA])
+    assert grant["id"] in prompt("grants", "list").out
+    assert prompt("grants", "revoke", "g-none").code == Exit.NOT_THERE
+    said = prompt("grants", "revoke", grant["id"], "--reason", "done")
+    assert (said.code, said.out) == (Exit.DONE, f"{grant['id']}: revoked by {DBA}, after 0 of 2 runs\n")
+    assert prompt("grants", "revoke", grant["id"]).code == Exit.NO
+    assert prompt("grants", "list").out == "nothing is granted\n"
+    assert "revoked" in prompt("grants", "list", "--all").out
+
+
+def test_breaking_the_glass_needs_a_reason(prompt: Prompt, signed_in: str) -> None:
+    hold = prompt.open_hold(quorum=2, break_glass=("dba",))
+    assert prompt("holds", "approve", hold.id, "--break-glass").code == Exit.WRONG
+    assert prompt("holds", "approve", hold.id, "--break-glass", "--reason", "it burns").code == Exit.DONE
+    assert kinds(prompt)[-3:] == ["vote", "break_glass", "decision"]
+    other = prompt.open_hold(quorum=2)
+    assert prompt("holds", "approve", other.id, "--break-glass", "--reason", "it burns").code == Exit.NO
+
+
+def test_the_figures(prompt: Prompt, signed_in: str) -> None:
+    assert "nothing was decided" in prompt("holds", "stats").out
+    prompt.open_hold()
+    prompt("holds", "approve", prompt.open_hold(sql="SELECT 1 -- " + "x" * 4000).id)
+    prompt("holds", "deny", prompt.open_hold().id, "--reason", "no")
+    document = prompt("holds", "stats", "--json").document
+    assert (document["holds"], document["pending"], document["approval_rate"]) == (3, 1, 0.5)
+    assert (document["unread"], document["unread_by"]) == (1, [[DBA, 1]])
+    said = prompt("holds", "stats", "--since", "1h").out
+    assert "changes of rows wait" in said
+    assert "50%" in said
+    assert prompt("holds", "stats", "--since", "ever").code == Exit.WRONG

@@ -71,6 +71,15 @@ class House:
         finally:
             undo()
 
+    async def next_hold_of(self, sql: str) -> Hold:
+        """The pending hold of exactly this text, once there is one."""
+        async with asyncio.timeout(30):
+            while True:
+                for hold in await self.app.store.holds([State.PENDING]):
+                    if hold.sql == sql and hold.awaited:
+                        return hold
+                await asyncio.sleep(0.02)
+
     async def decide(self, *, approve: bool, reason: str = "", person: str = DBA) -> Hold:
         """Wait for a hold and vote on it."""
         hold = await self.next_hold()

@@ -16,7 +16,7 @@ import pytest
 
 from firewall import wire
 from firewall.approval import State
-from firewall.proxy import clearance, conversation
+from firewall.proxy import conversation, holding
 from firewall.proxy.link import Link
 from firewall.session.session import MAX_QUEUED
 from tests.proxy.client import Client
@@ -72,8 +72,8 @@ async def _notice(client: Client) -> str:
 
 
 async def test_it_is_told_at_once_and_again_and_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert clearance.REMINDER_SECONDS == 30
-    monkeypatch.setattr(clearance, "REMINDER_SECONDS", 0.05)
+    assert holding.REMINDER_SECONDS == 30
+    monkeypatch.setattr(holding, "REMINDER_SECONDS", 0.05)
     async with await _client(house) as client:
         hold = await _held(house, client)
         assert hold in await _notice(client)
@@ -147,7 +147,7 @@ async def test_what_is_pipelined_behind_it_is_not_taken_without_bound(
 @pytest.mark.parametrize("how", ["reset", "half"])
 async def test_a_client_that_vanishes_behind_full_back_pressure_withdraws(house: House, how: str) -> None:
     name = f"behind-{how}"
-    assert clearance.REMINDER_SECONDS > 20  # what `_settled` waits: no reminder finds it
+    assert holding.REMINDER_SECONDS > 20  # what `_settled` waits: no reminder finds it
     async with await _client(house, name) as client:
         hold = await _held(house, client)
         assert hold in await _notice(client)
@@ -204,7 +204,7 @@ async def test_a_server_that_dies_withdraws_and_is_told_of(house: House) -> None
 async def test_statement_timeout_does_not_run_while_it_waits(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clearance, "REMINDER_SECONDS", 0.1)
+    monkeypatch.setattr(holding, "REMINDER_SECONDS", 0.1)
     async with await _client(house, statement_timeout="100") as client:
         await _held(house, client)
         # three reminders are three times as long as a statement may take
@@ -221,7 +221,7 @@ async def test_statement_timeout_does_not_run_while_it_waits(
 async def test_postgres_does_not_take_it_for_idle_while_it_waits(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clearance, "REMINDER_SECONDS", 0.1)
+    monkeypatch.setattr(holding, "REMINDER_SECONDS", 0.1)
     async with await _client(house, idle_session_timeout="500") as client:
         await _held(house, client)
         # these reminders take twice the time

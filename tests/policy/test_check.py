@@ -49,6 +49,14 @@ def test_a_good_policy_has_no_findings():
             "2 people must approve, and its groups have only 1",
         ),
         (
+            "hold: drop, approval: {groups: security, break_glass: [oncall]}",
+            "`oncall` may break the glass, and nobody is in that group",
+        ),
+        (
+            "hold: drop, approval: {groups: security, wait: 1h, expires: 15m}",
+            "the hold expires before the agent has waited",
+        ),
+        (
             "hold: drop, when: {owners: sam@example.com}, approval: {groups: security}",
             "`sam@example.com` owns these agents, and without them nobody is left",
         ),

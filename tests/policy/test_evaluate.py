@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from firewall import policy
-from firewall.policy import Action, Requirement, Risk, Subject
+from firewall.policy import Action, Requirement, Risk, Subject, Terms
 from firewall.policy.evaluate import together
 from firewall.policy.verdict import Escalation
 from firewall.sql.analysis import Effect, Kind, ObjectType
@@ -338,7 +338,26 @@ class TestRequirement:
 
     def test_two_teams_cannot_be_one_person(self):
         dba, security = Requirement(("dba",), 1, 60.0), Requirement(("security",), 1, 60.0)
-        assert together([dba, security, dba]) == Requirement(("dba", "security"), 2, 60.0)
+        parts = ((("dba",), 1), (("security",), 1))
+        assert together([dba, security, dba]) == Requirement(("dba", "security"), 2, 60.0, parts=parts)
+
+    def test_what_goes_beyond_one_run_has_to_be_let_by_all(self):
+        first = Requirement(
+            ("dba",),
+            wait=60.0,
+            outlives=True,
+            use_within=100.0,
+            grants=Terms(60.0, 9, None),
+            break_glass=("a", "b"),
+        )
+        second = Requirement(
+            ("dba",), wait=30.0, outlives=True, grants=Terms(90.0, 5, 7), break_glass=("b", "c")
+        )
+        both = together([first, second])
+        assert (both.wait, both.outlives, both.use_within) == (30.0, True, 100.0)
+        assert (both.grants, both.break_glass) == (Terms(60.0, 5, 7), ("b",))
+        less = together([first, Requirement(("dba",))])
+        assert (less.wait, less.outlives, less.grants, less.break_glass) == (60.0, False, None, ())
 
     def test_nobody_stays_nobody(self):
         assert together([Requirement(()), Requirement(("dba",))]).groups == ()

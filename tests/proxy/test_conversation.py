@@ -136,9 +136,12 @@ async def test_policy_that_changes_while_a_hold_waits_voids_its_approval(
             gate = house.app.gates["shop"]
             object.__setattr__(gate.policy, "revision", "f" * 64)
             await house.app.desk.vote(hold.id, DBA, approve=True, reason="", channel="cli")
+            again = await house.next_hold()
+            assert f"the approval of hold {hold.id} is void" in again.reasons[0]
+            await house.app.desk.vote(again.id, DBA, approve=False, reason="", channel="cli")
             with pytest.raises(psycopg.Error) as raised:
                 await running
-            assert raised.value.sqlstate == "QF003"
+            assert raised.value.sqlstate == "QF001"
         assert house.count("orders") == before
 
 

@@ -55,7 +55,7 @@ def test_a_denial_names_rule_and_reason() -> None:
         ),
         "r",
     )
-    judgement = gate.Judgement("GRANT", Subject("a", "o", "d"), sql.Analysis(), (), verdict, "c", "r", None)
+    judgement = gate.Judgement("GRANT", Subject("a", "o", "d"), sql.Analysis(), (), verdict, "c", sql.Facts())
     refusal = telling.denied(judgement)
     assert refusal.sqlstate == "42501"
     assert "`no grants`" in refusal.message

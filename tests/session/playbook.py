@@ -10,6 +10,7 @@ reads like a packet trace:
     ruled: 1 hold
 
 Events: `client:` `server:` bytes from that side; `ruled: TICKET VERDICT [flags]`,
+`filled: TICKET TEXT`, `amended:` as `ruled:`,
 `cleared: TICKET [most=ROWS] [within=SECONDS] [changes=ROWS] [read_only=] [masks=writes|reads]` (its one
 column arrives as `***`), `refused:`, `time over: NUMBER`, `cancelled`, `notice:`, `cancel`, `knock`,
 `client lost`, `client ended`, `time out`, `server lost`, `shut down`, `failed:`.
@@ -65,6 +66,12 @@ def happen(machine: session.Session, event: str, chunk: int = 0) -> list[session
         case "ruled":
             ticket, verdict, *flags = rest.split(" ", 2)
             return machine.ruled(int(ticket), ruling(verdict, flags[0] if flags else ""))
+        case "filled":
+            ticket, text = rest.split(" ", 1)
+            return machine.filled(int(ticket), text)
+        case "amended":
+            ticket, verdict, *flags = rest.split(" ", 2)
+            return machine.amended(int(ticket), ruling(verdict, flags[0] if flags else ""))
         case "cleared":
             ticket, *flags = rest.split(" ", 1)
             return machine.cleared(int(ticket), bounds=bounds(flags[0]) if flags else None)
@@ -252,6 +259,8 @@ def render(commands: Sequence[session.Command]) -> list[str]:
                 lines.append(f"server: {' | '.join(map(_asked, wire.Framer(1 << 30).feed(data)))}")
             case session.Foresee():
                 pass
+            case session.Fill(ticket, sql):
+                lines.append(f"fill {ticket} {sql}")
             case session.Judge():
                 flags = [" refresh"] * command.refresh + [" in doubt"] * command.in_doubt
                 flags += [" changed"] * (command.changed and not command.in_doubt)
@@ -259,7 +268,7 @@ def render(commands: Sequence[session.Command]) -> list[str]:
                 lines.append(f"judge {command.ticket} {command.sql}{''.join(flags)}")
             case session.Clear(ticket, _, acts):
                 lines.append(f"clear {ticket} {' ; '.join(map(_act, acts))}")
-            case session.Withdraw(ticket, why):
+            case session.Withdraw(ticket, why, _):
                 lines.append(f"withdraw {ticket} {why}")
             case session.Done():
                 end = (

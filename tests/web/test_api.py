@@ -13,6 +13,7 @@ import pytest
 from firewall import audit, clock, ids
 from firewall.approval import State
 from firewall.errors import StoreError
+from firewall.policy import Terms
 from firewall.web import browse, create_app, events, overview, signin
 from firewall.web import pages as approvals
 from tests.web.sample import hold, judgement
@@ -356,6 +357,9 @@ async def test_the_description_covers_every_route_with_its_refusals(
         "/api/v1/holds/{hold_id}",
         "/api/v1/holds/{hold_id}/approve",
         "/api/v1/holds/{hold_id}/deny",
+        "/api/v1/holds/stats",
+        "/api/v1/grants",
+        "/api/v1/grants/{grant_id}/revoke",
         "/api/v1/statements",
         "/api/v1/statements/{statement_id}",
         "/api/v1/health",
@@ -381,3 +385,46 @@ async def test_a_wrong_method_is_405(http: httpx.AsyncClient, method: str, path:
 async def test_an_unknown_address_is_404(http: httpx.AsyncClient) -> None:
     problem(await http.get("/api/v1/nothing"), 404)
     problem(await http.get("/api/v1/holds/"), 404)
+
+
+async def test_a_grant_is_given_within_terms_listed_used_and_taken_back(
+    sample: Sample, http: httpx.AsyncClient
+) -> None:
+    waiting = hold(grants=Terms(3600.0, 5), shape="s")
+    await sample.desk.open(waiting)
+    at = f"/api/v1/holds/{waiting.id}/approve"
+    shown = (await http.get(f"/api/v1/holds/{waiting.id}", headers=DANA)).json()
+    assert shown["grants"] == {"seconds": 3600.0, "uses": 5, "rows": None}
+    refused = await http.post(at, headers=DANA, json={"grant": {"seconds": 3600, "uses": 6}})
+    assert "at most 3600 s, 5 runs" in problem(refused, 403)["detail"]
+    for wrong in ({"seconds": 0, "uses": 1}, {"seconds": 60, "uses": 0}, {"seconds": 60}, {"uses": 1}):
+        problem(await http.post(at, headers=DANA, json={"grant": wrong}), 422)
+    given = await http.post(at, headers=DANA, json={"grant": {"seconds": 60, "uses": 2, "rows": 9}})
+    assert given.json()["state"] == "approved"
+    [grant] = (await http.get("/api/v1/grants", headers=SAM)).json()["grants"]
+    assert (grant["hold"], grant["state"], grant["uses"], grant["rows"]) == (waiting.id, "open", 2, 9)
+    revoke = f"/api/v1/grants/{grant['id']}/revoke"
+    problem(await http.post("/api/v1/grants/g-none/revoke", headers=DANA, json={}), 404)
+    problem(await http.post(revoke, headers=VERA, json={}), 403)
+    taken = await http.post(revoke, headers=OMAR, json={"reason": "enough"})
+    assert taken.json()["revoked_by"] == "omar@example.com"
+    problem(await http.post(revoke, headers=OMAR, json={}), 409)
+
+
+async def test_the_glass_is_broken_by_who_may(sample: Sample, http: httpx.AsyncClient) -> None:
+    waiting = hold(quorum=2, break_glass=("security",))
+    await sample.desk.open(waiting)
+    at = f"/api/v1/holds/{waiting.id}/approve"
+    word = {"break_glass": True, "reason": "it burns"}
+    problem(await http.post(at, headers=DANA, json=word), 403)
+    problem(await http.post(at, headers=OMAR, json={"break_glass": True}), 403)
+    assert (await http.post(at, headers=OMAR, json=word)).json()["state"] == "approved"
+    [record] = await sample.records("break_glass")
+    assert (record.person, record.reason, record.quorum) == ("omar@example.com", "it burns", 2)
+
+
+async def test_the_figures_are_those_of_the_holds(sample: Sample, http: httpx.AsyncClient) -> None:
+    await sample.desk.open(hold())
+    found = (await http.get("/api/v1/holds/stats", headers=SAM)).json()
+    assert (found["holds"], found["pending"], found["approval_rate"]) == (1, 1, None)
+    problem(await http.get("/api/v1/holds/stats?days=0", headers=SAM), 422)
