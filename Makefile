@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup demo test check conformance bench bench-analysis bench-search fuzz regress pictures format clean
+.PHONY: help setup demo test check conformance bench bench-analysis bench-search soak fuzz regress pictures format clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
@@ -41,6 +41,9 @@ bench-analysis: $(STAMP) ## measure the analysis of new statements on a catalog 
 
 bench-search: $(STAMP) ## measure the query log's search in a log of a million records (20 minutes; SEARCH_RECORDS=…)
 	$(BIN)/python -m tests.benchmarks.search $(if $(SEARCH_RECORDS),--records $(SEARCH_RECORDS)) $(BENCH)
+
+soak: $(STAMP) ## decide thousands of holds under kills, cancels and double clicks (SOAK_HOLDS=5000, SOAK_SEED=…)
+	$(BIN)/python -m tests.soak
 
 # FUZZ_SECONDS is the time for each target (60). What is found stays in fixtures/fuzz and fails the tests.
 fuzz: $(STAMP) ## look for bytes that any room reads and should not choke on (11 minutes)

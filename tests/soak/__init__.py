@@ -1,0 +1,1 @@
+"""Holds by the thousand, decided while the firewall is killed and clicks come twice."""
