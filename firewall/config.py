@@ -89,6 +89,20 @@ class Slack(_Model):
     http: SlackHttp | None = None
 
 
+class Teams(_Model):
+    """The Teams channel where holds are posted, unless policy names others; clicks come to host and port.
+
+    client_id and tenant: of the app's registration in Entra. The secret comes from TEAMS_CLIENT_SECRET.
+    """
+
+    client_id: str
+    tenant: str
+    conversation: str
+    host: str = "127.0.0.1"
+    port: Port = 8434
+    service_url: str = "https://smba.trafficmanager.net/teams"
+
+
 class Webhook(_Model):
     """A receiver of hold events. Its secret is in the environment: `whsec_` and base64, 24 bytes at least.
 
@@ -162,6 +176,7 @@ class Settings(_Model):
     listen: Listen = Listen()
     web: Web = Web()
     slack: Slack | None = None
+    teams: Teams | None = None
     webhooks: dict[str, Webhook] = {}
     store: str = "sqlite:///firewall.db"
     key: Path = Path("firewall.key")

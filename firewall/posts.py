@@ -31,6 +31,9 @@ class Accounts:
     def by_slack(self, team: str, user: str) -> str | None:
         return _one(each.by_slack(team, user) for each in self._policies())
 
+    def by_teams(self, tenant: str, user: str) -> str | None:
+        return _one(each.by_teams(tenant, user) for each in self._policies())
+
     def in_slack(self, hold: Hold, groups: Sequence[str]) -> Sequence[str]:
         """The Slack ids of those in these groups whose word on this hold counts."""
         gate = self._gates.get(hold.database)
@@ -56,6 +59,8 @@ def open_channels(
             members=accounts.in_slack,
             origin=settings.origin,
         )
+    if settings.teams is not None:
+        yield _teams(settings, desk, store, accounts)
     for name, written in settings.webhooks.items():
         webhook = Webhook(
             name,
@@ -66,6 +71,41 @@ def open_channels(
         )
         events = partial(store.held, settings.origin)
         yield Webhooks(webhook, desk, events, store.cards, settings.origin)
+
+
+def _teams(settings: config.Settings, desk: Desk, store: Store, accounts: Accounts) -> Channel:
+    written = settings.teams
+    assert written is not None
+    try:
+        # an extra of its own, whose modules take half a second to load
+        from firewall.channels.teams import TeamsChannel, TeamsSettings  # noqa: PLC0415
+    except ImportError:
+        raise FirewallError(
+            "the settings name a Teams channel, and Microsoft's SDK is not installed",
+            hint='install it: pip install "query-firewall[teams]"',
+        ) from None
+    secret = os.environ.get("TEAMS_CLIENT_SECRET", "")
+    if not secret:
+        raise FirewallError(
+            "the settings name a Teams channel, and the environment has no `TEAMS_CLIENT_SECRET`",
+            hint="README.md, `Connect Teams`, says where to make one",
+        )
+    return TeamsChannel(
+        TeamsSettings(
+            client_id=written.client_id,
+            client_secret=secret,
+            tenant=written.tenant,
+            conversation=written.conversation,
+            host=written.host,
+            port=written.port,
+            service_url=written.service_url,
+            url=settings.web.url.rstrip("/"),
+        ),
+        desk,
+        accounts.by_teams,
+        store.cards,
+        origin=settings.origin,
+    )
 
 
 def _secret(name: str, webhook: config.Webhook) -> str:

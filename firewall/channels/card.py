@@ -191,6 +191,11 @@ def header_block(hold: Hold, what: str, state: str = "") -> Json:
     return {"type": "header", "block_id": block_id(hold.id), "text": text}
 
 
+def header(hold: Hold) -> str:
+    """State or risk, what it does, and where; the environment is the operator's word."""
+    return _header(hold, dossier.verb(hold))
+
+
 def _header(hold: Hold, what: str, state: str = "") -> str:
     state = state or _STATES.get(hold.state) or risk(hold)
     where = visible.cut(visible.line(hold.environment or hold.database), 60, MAX_NAME_COST)

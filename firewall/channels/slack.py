@@ -22,12 +22,12 @@ from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetry
 from slack_sdk.web.async_client import AsyncWebClient
 
 from firewall.channels.cards import MemoryCards
+from firewall.channels.poster import Poster, places
 from firewall.channels.slack_cards import SlackCards
 from firewall.channels.slack_clicks import Clicks
 from firewall.channels.slack_home import Home
 from firewall.channels.slack_log import sdk_logger
 from firewall.channels.slack_pen import Pen
-from firewall.channels.slack_poster import Poster
 from firewall.channels.slack_voice import Voice
 from firewall.errors import FirewallError
 
@@ -47,7 +47,7 @@ RATE_LIMIT_RETRIES = 5
 # the longest that Slack sends is a dialog (250 KB), form-encoded
 MAX_REQUEST_BYTES = 2 * 1024 * 1024
 PATH: Final = "/slack/events"
-PREFIX: Final = "slack:"
+PLATFORM: Final = "slack"
 _CHANNEL = re.compile(r"[CG][A-Z0-9]{2,}")
 
 
@@ -180,14 +180,7 @@ class SlackChannel:
         self._tasks.append(asyncio.create_task(work, name="slack"))
 
     def _channels(self, hold: Hold, now: datetime) -> list[str]:
-        """Where a hold is to be shown by now: where policy says, else in the settings' channel."""
-        if self._origin and hold.origin and hold.origin != self._origin:
-            # the firewall that opened it shows it
-            return []
-        escalated = hold.escalates_at is not None and now >= hold.escalates_at
-        named = [*hold.channels, *(hold.escalate_channels if escalated else ())]
-        found = [name.removeprefix(PREFIX) for name in named if name.startswith(PREFIX)]
-        return list(dict.fromkeys(found if hold.channels else [self._settings.channel, *found]))
+        return places(hold, now, PLATFORM, self._settings.channel, self._origin)
 
     def _users(self, hold: Hold, now: datetime) -> Sequence[str]:
         return self._members(hold, hold.deciders(now))

@@ -12,15 +12,16 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import aiohttp
 import structlog
-from slack_sdk.errors import SlackApiError
+from slack_sdk.errors import SlackApiError, SlackClientError
 
 from firewall import clock
 from firewall.approval import State
 from firewall.channels.card import Card, block_id, card, escaped, is_open, notice, nudge, outcome
 from firewall.channels.cards import Posted, face
 from firewall.channels.group import MAX_HOLDS, several, similarity
-from firewall.channels.slack_pen import FINAL, GONE, reason
+from firewall.channels.slack_pen import FINAL, GONE, REVOKED, reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,6 +48,9 @@ class SlackCards:
 
     default: the channel whose cards are kept under the hold's id alone.
     """
+
+    platform = "slack"
+    failures: tuple[type[Exception], ...] = (SlackClientError, aiohttp.ClientError)
 
     def __init__(
         self,
@@ -95,6 +99,11 @@ class SlackCards:
             await self._pen.attach(posted.channel, posted.ts, made.files)
             await self._keep(hold, channel, replace(posted, filed=True))
         return [], _next_nudge(waiting, posted) if waiting else None
+
+    def why(self, error: Exception) -> tuple[str, bool, str]:
+        code = reason(error)
+        revoked = "slack no longer takes the bot token; put a new one into SLACK_BOT_TOKEN and restart"
+        return code, code in FINAL, revoked if code in REVOKED else ""
 
     async def _member(self, hold: Hold, channel: str, posted: Posted) -> Next:
         """It is on another hold's card, which shows it anew; its outcome goes into that card's thread."""

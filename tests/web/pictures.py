@@ -1,4 +1,5 @@
-"""Makes the README's pictures: `make pictures`. Needs Debian's chromium; shows the console's sample data.
+"""Makes the README's pictures: `make pictures`. Needs Debian's chromium; shows sample data in the console,
+and cards as Slack draws them.
 
 With `--all FOLDER` every page, in light and dark, at desk and phone width, for whoever changes the look.
 """
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from playwright.async_api import async_playwright
 
+from tests.channels import preview as cards
 from tests.web.test_browser import FLAGS
 
 if TYPE_CHECKING:
@@ -30,6 +32,12 @@ SHOTS = {
     "queue.png": ("/", 1100, 880),
     "log.png": ("/log", 1100, 760),
     "statement.png": (f"/statements/{STATEMENT}", 1100, 1180),
+}
+# sample cards in Slack, as its clients would draw them
+CARDS = {
+    "slack.png": ("slack", 760, 640),
+    "slack-phone.png": ("slack", cards.PHONE, 760),
+    "slack-similar.png": ("slack-similar", 760, 890),
 }
 PAGES = {
     "queue": "/",
@@ -79,6 +87,16 @@ async def readme(chromium: Browser, url: str) -> None:
         print((PICTURES / name).relative_to(ROOT))
 
 
+async def in_slack(chromium: Browser) -> None:
+    drawn = {name: cards.page(blocks) for name, blocks in cards.samples().items()}
+    for name, (sample, width, height) in CARDS.items():
+        page = await chromium.new_page(viewport={"width": width, "height": height})
+        await page.set_content(drawn[sample])
+        await page.screenshot(path=PICTURES / name)
+        await page.close()
+        print((PICTURES / name).relative_to(ROOT))
+
+
 async def everything(chromium: Browser, url: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for scheme in ("light", "dark"):
@@ -105,6 +123,7 @@ async def main() -> int:
                 await everything(chromium, url, given.all)
             else:
                 await readme(chromium, url)
+                await in_slack(chromium)
         finally:
             await chromium.close()
     return 0

@@ -1,8 +1,8 @@
 """Keeps every hold's card in its channels as the hold stands, through outages, refusals and restarts.
 
-One task makes one call to Slack at a time, the oldest due card first. A hold's latest state replaces what
-was due for it, so an outage of any length leaves one piece of work for each card. Before anything is posted
-the intention is stored; when the answer is lost, the card is looked for before another is posted.
+One task makes one call to the platform at a time, the oldest due card first. A hold's latest state replaces
+what was due for it, so an outage of any length leaves one piece of work for each card. Before anything is
+posted the intention is stored; when the answer is lost, the card is looked for before another is posted.
 """
 
 from __future__ import annotations
@@ -10,15 +10,12 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-import aiohttp
 import structlog
-from slack_sdk.errors import SlackClientError
 
 from firewall import clock
 from firewall.approval import State
-from firewall.channels.slack_pen import FINAL, REVOKED, reason
 from firewall.errors import StoreError
 
 if TYPE_CHECKING:
@@ -26,15 +23,32 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from firewall.approval import Hold
-    from firewall.channels.slack_cards import SlackCards
     from firewall.desk import Desk
-
-log = structlog.get_logger(__name__)
 
 MAX_PENDING = 100_000
 # decided holds whose card may be behind after a restart
 MAX_RECENT = 500
 MAX_BACKOFF_SECONDS = 60.0
+
+
+class Steps(Protocol):
+    """What writes cards, one change at a time."""
+
+    # what it calls itself in the log
+    platform: str
+    # what a step may fail with beside a `StoreError`, an `OSError` and a `TimeoutError`
+    failures: tuple[type[Exception], ...]
+
+    async def step(self, hold: Hold, channel: str) -> tuple[list[Hold], datetime | None]:
+        """Make the first change that is missing on this hold's card in this channel.
+
+        Returns the holds whose cards have changes to make at once, and when to come back to this one.
+        """
+        ...
+
+    def why(self, error: Exception) -> tuple[str, bool, str]:
+        """What went wrong, without secrets; whether it always will; what the operator has to do, if so."""
+        ...
 
 
 @dataclass(slots=True)
@@ -55,13 +69,15 @@ class Poster:
 
     def __init__(
         self,
-        cards: SlackCards,
+        cards: Steps,
         desk: Desk,
         channels: Callable[[Hold, datetime], list[str]],
         *,
         retry_seconds: float,
     ) -> None:
         self._cards = cards
+        self._failures: tuple[type[Exception], ...] = (*cards.failures, StoreError, OSError, TimeoutError)
+        self._log = structlog.get_logger(__name__).bind(platform=cards.platform)
         self._desk = desk
         self._channels = channels
         self._retry = retry_seconds
@@ -97,7 +113,7 @@ class Poster:
                 recent = await self._desk.holds(limit=MAX_RECENT)
             except StoreError as error:
                 tries += 1
-                log.warning("holds cannot be read", error=error.message)
+                self._log.warning("holds cannot be read", error=error.message)
                 await asyncio.sleep(self._backoff(tries))
             else:
                 heard = {hold for hold, _ in self._due}
@@ -117,14 +133,14 @@ class Poster:
         del self._due[due.hold.id, due.channel]
         try:
             others, again = await self._cards.step(due.hold, due.channel)
-        except (SlackClientError, aiohttp.ClientError, StoreError, OSError, TimeoutError) as error:
+        except self._failures as error:
             self._failed(due, error)
             return
         except Exception as error:  # noqa: BLE001 — one card that cannot be made must not stop the others
-            log.error("card cannot be made", hold=due.hold.id, error=type(error).__name__)  # noqa: TRY400 — no traceback reaches a person
+            self._log.error("card cannot be made", hold=due.hold.id, error=type(error).__name__)
             return
         if due.tries:
-            log.info("slack answers again", hold=due.hold.id)
+            self._log.info("the platform answers again", hold=due.hold.id)
             for other in self._due.values():
                 if other.tries:
                     other.at, other.tries = 0.0, 0
@@ -136,22 +152,33 @@ class Poster:
             self._due.setdefault((due.hold.id, due.channel), _Due(due.hold, due.channel, at))
 
     def _failed(self, due: _Due, error: Exception) -> None:
-        code = reason(error)
-        if code in FINAL:
-            log.error("slack refuses a card", hold=due.hold.id, error=code)
+        code, final, advice = (
+            (error.message, False, "") if isinstance(error, StoreError) else self._cards.why(error)
+        )
+        if final:
+            self._log.error("the platform refuses a card", hold=due.hold.id, error=code)
             return
         tries = due.tries + 1
         seconds = self._backoff(tries)
-        if code in REVOKED:
-            log.error(
-                "slack no longer takes the bot token; put a new one into SLACK_BOT_TOKEN and restart",
-                hold=due.hold.id,
-                error=code,
-            )
-        log.warning("slack cannot be reached", hold=due.hold.id, error=code, again_in=seconds)
+        if advice:
+            self._log.error(advice, hold=due.hold.id, error=code)
+        self._log.warning("the platform cannot be reached", hold=due.hold.id, error=code, again_in=seconds)
         at = asyncio.get_running_loop().time() + seconds
         later = self._due.setdefault((due.hold.id, due.channel), _Due(due.hold, due.channel))
         later.at, later.tries = at, tries
 
     def _backoff(self, tries: int) -> float:
         return min(self._retry * float(2 ** min(tries - 1, 16)), MAX_BACKOFF_SECONDS)
+
+
+def places(hold: Hold, now: datetime, platform: str, default: str, origin: str) -> list[str]:
+    """Where a hold is to be shown on a platform by now: where policy says, else where the settings say.
+
+    origin: whose holds are shown; the firewall that opened a hold shows it.
+    """
+    if origin and hold.origin and hold.origin != origin:
+        return []
+    escalated = hold.escalates_at is not None and now >= hold.escalates_at
+    named = [*hold.channels, *(hold.escalate_channels if escalated else ())]
+    found = [name.removeprefix(f"{platform}:") for name in named if name.startswith(f"{platform}:")]
+    return list(dict.fromkeys(found if hold.channels or not default else [default, *found]))
