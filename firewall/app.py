@@ -328,6 +328,10 @@ class App:
             sessions=self._listener.sessions if self._listener else 0,
             pending=len(pending),
             version=version("query-firewall"),
+            places=tuple(
+                web.CheckpointPlace(one.place, one.size, one.at, one.failing)
+                for one in (self.publisher.standing if self.publisher else ())
+            ),
         )
 
     def _publisher(self) -> Publisher:

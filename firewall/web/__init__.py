@@ -5,7 +5,7 @@ that came from an agent or a person reaches HTML through autoescaped templates o
 """
 
 from firewall.web.application import create_app
-from firewall.web.house import Database, House, Judged, Search, Status
+from firewall.web.house import CheckpointPlace, Database, House, Judged, Search, Status
 from firewall.web.roles import EVERY, Role
 
-__all__ = ["EVERY", "Database", "House", "Judged", "Role", "Search", "Status", "create_app"]
+__all__ = ["EVERY", "CheckpointPlace", "Database", "House", "Judged", "Role", "Search", "Status", "create_app"]

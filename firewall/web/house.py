@@ -132,6 +132,16 @@ class Database:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckpointPlace:
+    """Where checkpoints are published: how many records the newest counts, since when, and what fails."""
+
+    place: str
+    size: int
+    at: str
+    failing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """How the house stands at this moment."""
 
@@ -139,6 +149,7 @@ class Status:
     sessions: int
     pending: int
     version: str = ""
+    places: tuple[CheckpointPlace, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
