@@ -23,7 +23,7 @@ REDACTED = "…"
 # kind → fields with values. Of `runs`, see below
 _PRIVATE: Mapping[str, tuple[str, ...]] = {
     "judgement": ("sql",),
-    "hold": ("parameters",),
+    "hold": ("claims", "parameters"),
     "release": ("parameters",),
     "outcome": ("message",),
     "runs": ("messages", "parameters"),
@@ -117,12 +117,12 @@ def _taken(fields: Mapping[str, Any]) -> dict[str, Any]:
             "messages": [end["message"] for end in fields["ended"]],
             "parameters": [run["parameters"] for run in fields["released"]],
         }
-    return {name: fields[name] for name in _PRIVATE.get(fields["kind"], ())}
+    return {name: fields[name] for name in _PRIVATE.get(fields["kind"], ()) if name in fields}
 
 
 def _put(fields: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     if fields["kind"] != "runs":
-        return {**fields, **{name: values[name] for name in _PRIVATE.get(fields["kind"], ())}}
+        return {**fields, **{name: values[name] for name in _PRIVATE[fields["kind"]] if name in values}}
     pairs = zip(fields["ended"], values["messages"], strict=True)
     released = zip(fields["released"], values["parameters"], strict=True)
     return {

@@ -257,8 +257,8 @@ def hold_columns(hold: Hold) -> dict[str, str | bool]:
 
 
 def without_values(hold: Hold) -> str:
-    """The body of a hold that is over, without its statement and its parameters."""
-    return _HOLD.dump_json(replace(hold, sql="", parameters=())).decode()
+    """The body of a hold that is over, without its statement, its parameters and its claims."""
+    return _HOLD.dump_json(replace(hold, sql="", parameters=(), claims=())).decode()
 
 
 def grant_columns(grant: Grant) -> dict[str, str | int]:

@@ -8,4 +8,14 @@ from firewall.web.application import create_app
 from firewall.web.house import CheckpointPlace, Database, House, Judged, Search, Status
 from firewall.web.roles import EVERY, Role
 
-__all__ = ["EVERY", "CheckpointPlace", "Database", "House", "Judged", "Role", "Search", "Status", "create_app"]
+__all__ = [
+    "EVERY",
+    "CheckpointPlace",
+    "Database",
+    "House",
+    "Judged",
+    "Role",
+    "Search",
+    "Status",
+    "create_app",
+]

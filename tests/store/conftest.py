@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 ORIGIN = "log.test"
 KEY = audit.SigningKey(ORIGIN, bytes(range(32)))
+# what takes a store back to schema 0007
+BEFORE_GRANTS = (
+    "DROP TABLE grants",
+    "DROP INDEX holds_by_agent",
+    "DROP INDEX holds_by_digest",
+    *(f"ALTER TABLE holds DROP COLUMN {name}" for name in ("digest", "awaited", "agent", "database")),
+)
 START = datetime(2030, 1, 1, tzinfo=UTC)
 
 

@@ -9,7 +9,7 @@ from firewall import audit, ids
 from firewall.catalog.labels import COMMENT, Mark
 from firewall.store import Reader, Store
 
-from .conftest import KEY, ORIGIN
+from .conftest import BEFORE_GRANTS, KEY, ORIGIN
 
 PAN = Mark(
     "public.copy", "n", "pci.pan", "public.payments.card_number", "s-1.1", "2030-01-01T00:00:00.000000Z"
@@ -99,6 +99,7 @@ async def test_a_store_of_the_first_version_is_brought_up_to_date(store: Store, 
 
     def back(connection: object) -> None:
         for statement in (
+            *BEFORE_GRANTS,
             *(f"DROP TABLE {name}" for name in ("marks", "shapes", "spending", "signals")),
             *(f"DROP TABLE {name}" for name in ("mark_changes", "record_facets", "views")),
             *(f"DROP INDEX records_by_{name}" for name in ("owner", "database", "rule", "trace")),

@@ -15,7 +15,7 @@ from firewall import audit
 from firewall.errors import StoreError
 from firewall.store import Reader, Store, engine, schema, tables
 
-from .conftest import KEY, ORIGIN, Kit
+from .conftest import BEFORE_GRANTS, KEY, ORIGIN, Kit
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -92,6 +92,8 @@ async def test_what_is_in_the_log_already_is_filed_as_new_records_are(
     await store.append([judged, made])
 
     def undo(connection: Connection) -> None:
+        for statement in BEFORE_GRANTS:
+            connection.execute(text(statement))
         for name in ("owner", "database", "rule"):
             connection.execute(text(f"DROP INDEX records_by_{name}"))
             connection.execute(text(f"ALTER TABLE records DROP COLUMN {name}"))
