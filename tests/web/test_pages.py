@@ -427,7 +427,8 @@ async def test_a_proof_is_one_of_the_signed_log(sample: Sample, dana: Browser) -
     answer = await dana.get(f"/statements/q-7/proof/{asked.id}")
     proof = audit.Inclusion.model_validate_json(answer.content)
     assert proof.check([KEY.public]).size == 11
-    assert audit.decode(proof.record.encode()) == asked
+    # its values are there as commitments
+    assert audit.decode(proof.record.encode()).id == asked.id
     assert f'data-key="{KEY.public}"' in (await dana.get("/statements/q-7")).text
     assert (await dana.get(f"/statements/q-7/proof/{others[0].id}")).status_code == 404
     assert (await dana.get(f"/statements/q-9/proof/{asked.id}")).status_code == 404
