@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
@@ -16,7 +17,7 @@ from firewall import audit, clock, config, credentials, ids, policy, proxy, web,
 from firewall.approval import Person, State
 from firewall.catalog.introspect import reread
 from firewall.desk import Desk
-from firewall.errors import CatalogError, ConfigurationError, Place, Problem, StoreError
+from firewall.errors import CatalogError, ConfigurationError, FirewallError, Place, Problem, StoreError
 from firewall.explaining import explain
 from firewall.gate import Gate
 from firewall.keyfile import derived, mask_key, signing_key
@@ -26,6 +27,7 @@ from firewall.proxy.upstream import tls_context
 from firewall.publishing import Publisher, configured
 from firewall.retention import retain
 from firewall.store import Store
+from firewall.web.oidc import Oidc
 from firewall.web.server import Server
 from firewall.workers import Analysts
 
@@ -287,6 +289,7 @@ class App:
             status=self._status,
             record=lambda record: self.store.append([record]),
             cookie_key=self._derived("cookie"),
+            oidc=self._oidc(),
         )
 
     def _roles(self, name: str) -> frozenset[web.Role]:
@@ -310,7 +313,22 @@ class App:
         )
         return await explain(gate, subject, text)
 
+    def _oidc(self) -> Oidc | None:
+        known = self.settings.web.oidc
+        if known is None:
+            return None
+        name = known.client_secret_env
+        if name and not os.environ.get(name):
+            raise FirewallError(f"the settings name `{name}` for the OpenID provider, and it is not set")
+        return Oidc(known.issuer, known.client_id, os.environ.get(name, "") if name else "", known.name)
+
     async def _is_person(self, name: str) -> bool:
+        """Whoever has a token; with an OpenID provider whoever policy or settings name, as well."""
+        if self.settings.web.oidc is not None:
+            if any(name in names for names in self.settings.web.roles.values()):
+                return True
+            if any(gate.policy.person(name) for gate in self.gates.values()):
+                return True
         return any(not token.revoked for token in await self.store.tokens(name))
 
     async def _status(self) -> web.Status:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from firewall.audit import Keep
@@ -59,6 +60,23 @@ class Listen(_Model):
     keepalive: Keepalive = Keepalive()
 
 
+class OpenId(_Model):
+    """An OpenID Connect provider by which people sign in to the console; the secret is in the environment."""
+
+    issuer: str
+    client_id: str
+    client_secret_env: str = ""
+    name: str = "single sign-on"
+
+    @field_validator("issuer")
+    @classmethod
+    def _secure(cls, issuer: str) -> str:
+        parts = urlsplit(issuer)
+        if parts.scheme != "https" and parts.hostname not in {"127.0.0.1", "::1", "localhost"}:
+            raise ValueError("an issuer is an https address")
+        return issuer
+
+
 class Web(_Model):
     """Where approvers and programs connect; `url` is how people reach it, for links in messages.
 
@@ -69,6 +87,7 @@ class Web(_Model):
     host: str = "127.0.0.1"
     port: Port = 8432
     url: str = ""
+    oidc: OpenId | None = None
     roles: dict[Literal["viewer", "auditor", "operator"], frozenset[str]] = {}
 
 

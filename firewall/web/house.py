@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from firewall.desk import Desk
     from firewall.explaining import Explained
     from firewall.policy import Policy
+    from firewall.web.oidc import Oidc
     from firewall.web.roles import Role
 
 
@@ -169,6 +170,7 @@ class House:
         that is not guarded. Raises CatalogError, StoreError. Nothing is run.
     log_key: the public key of the log, as `name+hash+key`.
     status: raises `StoreError` when the store cannot be read, which makes the firewall not ready.
+    oidc: who else says who somebody is; a person of its has to be one by `is_person`, too.
     cookie_key: at least 32 random bytes, kept across restarts; whoever knows it can sign in as anyone.
     """
 
@@ -190,3 +192,4 @@ class House:
     status: Callable[[], Awaitable[Status]]
     record: Callable[[audit.Record], Awaitable[None]]
     cookie_key: bytes = field(repr=False)
+    oidc: Oidc | None = None

@@ -37,6 +37,8 @@ HOST_PREFIX = "__Host-"
 SESSION_COOKIE = "firewall-session"
 # what the sign-in form's token is bound to; another name, so that opening the page signs nobody out
 DOOR_COOKIE = "firewall-door"
+# what is remembered while a person signs in elsewhere
+AWAY_COOKIE = "firewall-away"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class Seal:
 
     key: bytes = field(repr=False)
     _fernet: Fernet = field(init=False, repr=False)
+    _away: Fernet = field(init=False, repr=False)
     _form_key: bytes = field(init=False, repr=False)
     _ended: dict[str, int] = field(default_factory=dict, repr=False)
 
@@ -61,6 +64,7 @@ class Seal:
         if len(self.key) < MIN_KEY_BYTES:
             raise ValueError(f"the cookie key has {len(self.key)} bytes; it needs {MIN_KEY_BYTES}")
         self._fernet = Fernet(base64.urlsafe_b64encode(_derive(self.key, b"firewall console cookie 1")))
+        self._away = Fernet(base64.urlsafe_b64encode(_derive(self.key, b"firewall console away 1")))
         self._form_key = _derive(self.key, b"firewall console form 1")
 
     def open(self, person: str, seconds: int = SESSION_SECONDS) -> Visit:
@@ -82,6 +86,17 @@ class Seal:
             return None
         visit = Visit(person, nonce, ends)
         return visit if self.stands(visit) else None
+
+    def put_away(self, text: str) -> str:
+        """Sealed by another key than sessions are: neither can pass for the other."""
+        return self._away.encrypt_at_time(text.encode(), _now()).decode()
+
+    def take_back(self, sealed: str, seconds: int) -> str | None:
+        """What was put away no longer ago than that."""
+        try:
+            return self._away.decrypt_at_time(sealed.encode(), ttl=seconds, current_time=_now()).decode()
+        except (InvalidToken, ValueError):
+            return None
 
     def stands(self, visit: Visit) -> bool:
         """Whether the session is neither over nor signed out."""
@@ -106,8 +121,13 @@ def cookie(request: Request, name: str) -> str:
     return request.cookies.get(_full(request, name), "")
 
 
-def set_cookie(request: Request, response: Response, name: str, value: str, seconds: int) -> None:
-    """HttpOnly, SameSite=Strict, and Secure as soon as there is https to be secure on."""
+def set_cookie(
+    request: Request, response: Response, name: str, value: str, seconds: int, *, strict: bool = True
+) -> None:
+    """HttpOnly, SameSite, and Secure as soon as there is https to be secure on.
+
+    strict: not sent with a request that another site began; the way back from a provider is one.
+    """
     response.set_cookie(
         _full(request, name),
         value,
@@ -115,7 +135,7 @@ def set_cookie(request: Request, response: Response, name: str, value: str, seco
         path="/",
         secure=_https(request),
         httponly=True,
-        samesite="strict",
+        samesite="strict" if strict else "lax",
     )
 
 

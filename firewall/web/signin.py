@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
+from firewall.web.oidc import AWAY_SECONDS, Away, Oidc, OidcError
 from firewall.web.problems import Trouble
 from firewall.web.render import page
 from firewall.web.session import (
+    AWAY_COOKIE,
     DOOR_COOKIE,
     DOOR_SECONDS,
     SESSION_COOKIE,
@@ -22,7 +25,11 @@ from firewall.web.session import (
 )
 from firewall.web.who import Leaving, TheHouse, admit, get_seal, note_sign_in, read_form
 
+if TYPE_CHECKING:
+    from firewall.web.house import House
+
 CHANNEL = "web"
+PROVIDER_CHANNEL = "oidc"
 # a path of this console and nothing a browser could read as another host
 LOCAL = re.compile(r"/(?![/\\])[\w\-./?=&%:+~]{0,400}", re.ASCII)
 
@@ -58,12 +65,66 @@ async def enter(request: Request, house: TheHouse) -> Response:
     return response
 
 
+@router.get("/signin/provider")
+async def provider(request: Request, house: TheHouse, to: str = "/") -> Response:
+    """Off to the provider; nothing of it is believed before the browser has come back."""
+    known = _provider(house)
+    away = Away.begin(local(to))
+    try:
+        way = await known.way(away, _back(request))
+    except OidcError as error:
+        return _door(request, to, f"{known.name}: {error}", HTTPStatus.BAD_GATEWAY)
+    response = RedirectResponse(way, HTTPStatus.SEE_OTHER)
+    sealed = get_seal(request).put_away(away.dump())
+    set_cookie(request, response, AWAY_COOKIE, sealed, AWAY_SECONDS, strict=False)
+    return response
+
+
+@router.get("/signin/back")
+async def back(request: Request, house: TheHouse, state: str = "", code: str = "") -> Response:
+    """The browser is back: who it is, if the provider says so and the firewall knows the person."""
+    known, seal = _provider(house), get_seal(request)
+    try:
+        person, to = await _returned(request, house, known, state, code)
+    except OidcError as error:
+        await note_sign_in(house, "", PROVIDER_CHANNEL, why=str(error))
+        response = _door(request, "/", f"{known.name}: {error}", HTTPStatus.UNAUTHORIZED)
+    else:
+        await note_sign_in(house, person, PROVIDER_CHANNEL)
+        response = RedirectResponse(to, HTTPStatus.SEE_OTHER)
+        set_cookie(request, response, SESSION_COOKIE, seal.write(seal.open(person)), SESSION_SECONDS)
+    set_cookie(request, response, AWAY_COOKIE, "", 0, strict=False)
+    return response
+
+
 @router.post("/signout")
 async def leave(request: Request, posted: Leaving) -> Response:
     get_seal(request).end(posted.visit)
     response = RedirectResponse("/signin", HTTPStatus.SEE_OTHER)
     drop_cookie(request, response, SESSION_COOKIE)
     return response
+
+
+def _provider(house: House) -> Oidc:
+    if house.oidc is None:
+        raise Trouble(HTTPStatus.NOT_FOUND, "no provider is set up; sign in with your token")
+    return house.oidc
+
+
+async def _returned(request: Request, house: House, known: Oidc, state: str, code: str) -> tuple[str, str]:
+    """Who came back, and where to. Raises OidcError."""
+    kept = get_seal(request).take_back(cookie(request, AWAY_COOKIE), AWAY_SECONDS)
+    if kept is None:
+        raise OidcError("this took too long or cookies are off; begin again")
+    away = Away.load(kept)
+    person = await known.person(away, state, code, _back(request))
+    if not await house.is_person(person):
+        raise OidcError(f"`{person}` is nobody here; your operator names people in policy or settings")
+    return person, away.to
+
+
+def _back(request: Request) -> str:
+    return str(request.url_for("back"))
 
 
 def to_the_door(request: Request) -> Response:
@@ -92,7 +153,8 @@ def _here(request: Request) -> str:
 def _door(request: Request, to: str, wrong: str = "", status: HTTPStatus = HTTPStatus.OK) -> Response:
     seal = get_seal(request)
     visit = seal.open("", DOOR_SECONDS)
-    context = {"to": local(to), "wrong": wrong}
+    known = request.app.state.house.oidc
+    context = {"to": local(to), "wrong": wrong, "provider": known.name if known else ""}
     response = page(request, "signin.html", visit, context, status=status)
     set_cookie(request, response, DOOR_COOKIE, seal.write(visit), DOOR_SECONDS)
     return response

@@ -30,7 +30,15 @@ LENA = {"authorization": "Bearer token-lena"}
 SAM = {"authorization": "Bearer token-sam"}
 VERA = {"authorization": "Bearer token-vera"}
 # the paths that anyone may see, and nothing of the house is on them
-OPEN = {"/health", "/ready", "/api/v1/health", "/api/v1/ready", "/api/v1/openapi.json", "/signin", "/static"}
+OPEN = {"/signin/provider", "/signin/back"} | {
+    "/health",
+    "/ready",
+    "/api/v1/health",
+    "/api/v1/ready",
+    "/api/v1/openapi.json",
+    "/signin",
+    "/static",
+}
 
 
 def problem(response: httpx.Response, status: int) -> dict[str, Any]:
