@@ -233,7 +233,8 @@ class App:
         await self._analysts.warm(await gate.refresh())
         self.gates[name] = gate
         await self.store.append([self._in_force(name, rules)])
-        return proxy.Guarded(name, database, secret, gate, self._mask_key)
+        planner = proxy.Planner(database, secret)
+        return proxy.Guarded(name, database, secret, gate, self._mask_key, planner)
 
     async def _adopt(self) -> None:
         """Holds of this firewall's earlier life have lost their sessions; some stay without one. What its

@@ -114,6 +114,7 @@ class Desk:
             escalates=clock.stamp(hold.escalates_at) if hold.escalates_at else "",
             escalate_groups=list(hold.escalate_groups),
             claims=[f"{name}: {value}" for name, value in hold.claims],
+            impact=list(hold.impact.lines) if hold.impact else [],
         )
         await self._ledger.open_hold(hold, [record])
         self._announce(hold)

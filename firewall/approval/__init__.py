@@ -4,15 +4,20 @@ from firewall.approval.digest import Circumstances, Execution, digest, digester
 from firewall.approval.encoding import Digester
 from firewall.approval.grant import Grant, shape
 from firewall.approval.hold import Counted, Hold, Person, Refused, State, Vote, cast
+from firewall.approval.impact import Change, Earlier, Estimate, Impact, earlier
 from firewall.approval.stats import Stats, stats
 
 __all__ = [
+    "Change",
     "Circumstances",
     "Counted",
     "Digester",
+    "Earlier",
+    "Estimate",
     "Execution",
     "Grant",
     "Hold",
+    "Impact",
     "Person",
     "Refused",
     "State",
@@ -21,6 +26,7 @@ __all__ = [
     "cast",
     "digest",
     "digester",
+    "earlier",
     "shape",
     "stats",
 ]

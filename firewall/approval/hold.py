@@ -8,6 +8,7 @@ from enum import StrEnum
 from functools import reduce
 from itertools import combinations
 
+from firewall.approval.impact import Impact  # noqa: TC001 — likewise
 from firewall.policy.verdict import Terms
 
 
@@ -61,6 +62,7 @@ class Hold:
     kin: equal for holds that are much the same: one agent, one rule, statements of one shape.
     claims: what the agent says of it: intent, ticket, whom it acts for. Nobody has verified any of that.
     search_path, catalog: of the circumstances that the digest binds.
+    impact: as people are shown it; None on holds of a time before there was any.
     """
 
     id: str
@@ -106,6 +108,7 @@ class Hold:
     claims: tuple[tuple[str, str], ...] = ()
     search_path: tuple[str, ...] | None = None
     catalog: str = ""
+    impact: Impact | None = None
 
     def deciders(self, at: datetime) -> tuple[str, ...]:
         """The groups that may decide at this moment."""

@@ -85,6 +85,7 @@ class HoldOpened(_Record):
     """A statement began to wait. From `escalates` on, the `escalate_groups` may decide it, too.
 
     claims: what the agent says of it, unverified: `intent: …`, `ticket: …`.
+    impact: line by line what approvers are shown of it.
     """
 
     kind: Literal["hold"] = "hold"
@@ -100,6 +101,7 @@ class HoldOpened(_Record):
     escalates: str = ""
     escalate_groups: list[str] = []
     claims: list[str] = []
+    impact: list[str] = []
 
 
 class Vote(_Record):

@@ -45,6 +45,8 @@ MAX_ITEM_COST = 160
 MAX_LABELS_COST = 300
 MAX_NAME_COST = 120
 MAX_WHY_COST = 200
+# beside the first line of the impact, which is always there, what fits; the rest can be looked up
+MAX_IMPACT_LINES, MAX_IMPACT_COST = 8, 1800
 MAX_VOTES = 2
 MAX_USERS = 10
 
@@ -254,9 +256,35 @@ def _bodies(hold: Hold) -> tuple[list[Json], int]:
     remarks = [section(plain(remark)) for remark in dossier.remarks(hold)]
     if remarks:
         below += [section(bold("⚠ Look out")), bullets(remarks)]
+    below += headline(hold)
     cost = min(MAX_SQL_COST, MAX_BODIES_COST - len(json.dumps([*found, *below])))
     missing += _fence(found, sql or "(empty)", MAX_SQL, cost, MAX_SQL_LINES)
+    below += _impact(hold, MAX_BODIES_COST - len(json.dumps([*found, *below])))
     return [*found, *below], missing
+
+
+def headline(hold: Hold) -> list[Json]:
+    """What it would come to, in one line."""
+    if hold.impact is None:
+        return []
+    return [section(bold("Impact "), code(_beginning(hold.impact.headline, MAX_NAME_COST)))]
+
+
+def _impact(hold: Hold, room: int) -> list[Json]:
+    """The other lines, as far as there is room: what is approved is the statement, not what is said of it."""
+    if hold.impact is None:
+        return []
+    lines, shown, cost = hold.impact.lines[1:], list[Json](), min(room, MAX_IMPACT_COST) - MAX_ITEM_COST
+    for line in lines[:MAX_IMPACT_LINES]:
+        item = section(code(_beginning(line, MAX_ITEM_COST)))
+        cost -= len(json.dumps(item)) + 2
+        if cost < 0:
+            break
+        shown.append(item)
+    found = [bullets(shown)] if shown else []
+    if (left := len(lines) - len(shown)) and room > MAX_ITEM_COST:
+        found.append(section(plain(f"and {left:,} lines more: see the console, or firewall holds show")))
+    return found
 
 
 def common(hold: Hold) -> tuple[list[Json], int]:
@@ -344,6 +372,11 @@ def moment(at: datetime) -> Json:
 
 def _name(value: str) -> Json:
     return code(_fitted(value, MAX_NAME_COST) or "none")
+
+
+def _beginning(value: str, cost: int) -> str:
+    """`_fitted`; of what cannot fit no more is looked at than tells that."""
+    return _fitted(value[: cost + 1], cost)
 
 
 def _fitted(value: str, cost: int) -> str:

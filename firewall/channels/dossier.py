@@ -45,6 +45,7 @@ def parts(hold: Hold) -> list[Part]:
             "The agent says, and nobody has verified it",
             "\n".join(visible.line(f"{name}: {value}") for name, value in hold.claims),
         ),
+        Part("Impact", "\n".join(visible.line(line) for line in hold.impact.lines) if hold.impact else ""),
     ]
     return [part for part in found if part.text]
 

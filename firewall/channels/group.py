@@ -25,6 +25,7 @@ from firewall.channels.card import (
     deciders,
     escaped,
     header_block,
+    headline,
     is_open,
     moment,
     needs_review,
@@ -48,6 +49,8 @@ MAX_HOLDS = 4
 MAX_COST = 400
 MAX_COMMON_COST = 1500
 MAX_VOTE_COST = 60
+# of all blocks together, a little less than Slack takes (see `card`); impacts have what is left of it
+MAX_BLOCKS_COST = 13_000
 
 
 def similarity(hold: Hold) -> Hold | None:
@@ -66,6 +69,7 @@ def similarity(hold: Hold) -> Hold | None:
         escalates_at=None,
         parameters=(),
         votes=(),
+        impact=None,
     )
 
 
@@ -81,8 +85,9 @@ def several(holds: Sequence[Hold], *, now: datetime) -> Card:
         rich(who(first), _needed(first, now)),
         rich(*shown),
     ]
-    for number, hold in enumerate(holds, 1):
-        blocks.append(rich(*_one(hold, number, len(holds))))
+    bodies = [(hold, rich(*_one(hold, number, len(holds)))) for number, hold in enumerate(holds, 1)]
+    for hold, body in bodies:
+        blocks.append(body)
         if hold in waiting and len(waiting) > 1:
             value = button_value(hold)
             blocks.append(actions(f"decide {hold.id}", button("approve", value), button("deny", value)))
@@ -93,6 +98,12 @@ def several(holds: Sequence[Hold], *, now: datetime) -> Card:
         value = " ".join(button_value(hold) for hold in waiting)
         both = button("approve_all", value, len(waiting)), button("deny_all", value, len(waiting))
         blocks.append(actions(f"decide all {first.id}", *both))
+    room = MAX_BLOCKS_COST - len(json.dumps(blocks))
+    for hold, body in bodies:
+        came = headline(hold)
+        room -= len(json.dumps(came))
+        if came and room >= 0:
+            body["elements"] += came
     agent = visible.line(first.agent, 100)
     text = escaped(f"{dossier.verb(first)}: {title} · agent {agent} · hold {first.id}")
     return Card(text, blocks, {})

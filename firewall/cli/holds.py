@@ -340,6 +340,7 @@ def public(hold: Hold) -> dict[str, Any]:
         "parts": [[list(groups), quorum] for groups, quorum in hold.parts],
         "grants": terms(hold.grants),
         "claims": [list(claim) for claim in hold.claims],
+        "impact": hold.impact and {**asdict(hold.impact), "lines": hold.impact.lines},
     }
 
 

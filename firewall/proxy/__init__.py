@@ -2,5 +2,6 @@
 
 from firewall.proxy.guarded import Entrance, Guarded
 from firewall.proxy.listener import Listener
+from firewall.proxy.planner import Planner
 
-__all__ = ["Entrance", "Guarded", "Listener"]
+__all__ = ["Entrance", "Guarded", "Listener", "Planner"]

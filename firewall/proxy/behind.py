@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from firewall import clock, ids
+from firewall.approval import Earlier, earlier
 from firewall.audit import runs as audit_runs
 from firewall.errors import StoreError
 from firewall.proxy import telling, text
@@ -91,6 +92,12 @@ class Run:
             self.leave.digester.digest(parameters, formats, types),
             text.shown(parameters, formats, types, LONGEST_LOGGED_VALUE) if parameters else (),
         )
+
+    def earlier(self) -> Earlier:
+        """For people who decide on what comes after it."""
+        tag = self.tag if isinstance(self.tag, str) else self.tag.decode(errors="backslashreplace")
+        came = telling.failed(self.message, self.sqlstate) if self.sqlstate else tag
+        return earlier(text.printable(self.leave.judgement.sql), text.printable(came))
 
     def end(self, stamps: clock.Stamps, tags: Tags) -> audit_runs.Line:
         """As an `End` of a record."""

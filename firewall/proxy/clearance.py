@@ -15,7 +15,7 @@ from firewall import approval, audit
 from firewall.errors import CatalogError, StoreError
 from firewall.places import FETCH
 from firewall.policy import Action, obligations
-from firewall.proxy import known, obliged, telling, text
+from firewall.proxy import impact, known, obliged, telling, text
 from firewall.proxy.claims import Claiming, says
 from firewall.proxy.holding import Holding
 from firewall.proxy.standing import STANDS_SECONDS, Leave, Standing
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Clearance:
-    """One session's dealings with the desk and the log."""
+    """One session's dealings with the desk and the log. backend: the process that serves it in Postgres."""
 
     def __init__(
         self,
@@ -44,6 +44,7 @@ class Clearance:
         guarded: Guarded,
         house: Entrance,
         behind: Behind,
+        backend: int,
     ) -> None:
         self.session = session
         self.subject = subject
@@ -54,6 +55,7 @@ class Clearance:
         self.log = house.log
         self.url = house.url
         self.origin = house.origin
+        self._backend = backend
         self._holding = Holding(self)
         self.claims = Claiming()
         self._asked: set[int] = set()
@@ -110,6 +112,7 @@ class Clearance:
         if refusal is not None:
             self._holding.of.pop(ticket, None)
             self._bounds.pop(ticket, None)
+            self._remember(judgement, f"refused: {refusal.message}")
             await self.settle(ticket, 0)
         else:
             self.claims.heard(judgement, acts)
@@ -241,6 +244,7 @@ class Clearance:
         """Record what came of a statement; of one that Postgres rejected by itself, the judgement too."""
         judgement: Judgement = done.judgement  # type: ignore[assignment]  # it is what `Clear` carried
         statement = self.statement(done.ticket)
+        self._remember(judgement, telling.outcome_line(done))
         of = self._holding.of.pop(done.ticket, None)
         hold = of.hold if of is not None else ""
         await self.settle(done.ticket, done.rows)
@@ -255,6 +259,17 @@ class Clearance:
         await self.log.append(records)
         if of is not None:
             await self._holding.ended(of, done)
+
+    async def impact(self, judgement: Judgement, acts: Sequence[Act], moment: Moment) -> approval.Impact:
+        """What it would come to, for who decides; see `impact.gather`."""
+        earlier = self.standing.earlier()
+        return await impact.gather(
+            self._guarded, judgement, acts, pid=self._backend, moment=moment, earlier=earlier
+        )
+
+    def _remember(self, judgement: Judgement, came: str) -> None:
+        """For who decides on what this session asks for next."""
+        self.standing.last.append(approval.earlier(text.printable(judgement.sql), text.printable(came)))
 
     def refusal_record(self, refusal: Refusal, statement: str = "", hold: str = "") -> audit.Refusal:
         """What the agent is told instead of a result."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from firewall.desk import Desk
     from firewall.gate import Gate
     from firewall.proxy.login import AgentRow
+    from firewall.proxy.planner import Planner
 
 
 class Log(Protocol):
@@ -37,7 +38,7 @@ class Agents(Protocol):
 class Guarded:
     """A database by the name under which agents know it, how to reach it, and who judges its statements.
 
-    mask_key: of hashed values.
+    mask_key: of hashed values. planner: says what held statements would come to; None where nobody does.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Guarded:
     password: SecretStr
     gate: Gate
     mask_key: bytes = field(repr=False)
+    planner: Planner | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ class Holding:
                 return None
             void = _Void("", None)
             for _ in range(MAX_ROUNDS):
-                hold = await self._held(ticket, judgement, acts, void.why)
+                hold = await self._held(ticket, judgement, acts, void.why, moment)
                 settled = await self._settled(hold, judgement, tell, lost)
                 if settled.state is not State.APPROVED or ticket in self.withdrawn:
                     return await self._refused(ticket, hold, telling.undecided(settled, self._clearance.url))
@@ -167,7 +167,14 @@ class Holding:
             await clearance.settle(ticket, 0)
         return False
 
-    async def _held(self, ticket: int, judgement: Judgement, acts: Sequence[Act], why: str) -> approval.Hold:
+    async def _held(
+        self,
+        ticket: int,
+        judgement: Judgement,
+        acts: Sequence[Act],
+        why: str,
+        moment: Callable[[], Moment],
+    ) -> approval.Hold:
         """The hold that this statement waits for: one that was left, or a new one."""
         hold = self._hold(ticket, judgement, acts, why)
         left = await self._desk.resume(hold.digest, hold.statement, hold.requesters)
@@ -176,6 +183,7 @@ class Holding:
         else:
             if not why and (why := await self._desk.replaced(hold)):
                 hold = replace(hold, reasons=(why, *hold.reasons))
+            hold = replace(hold, impact=await self._clearance.impact(judgement, acts, moment()))
             await self._desk.open(hold)
         self.of[ticket] = Held(hold.id, outlives=hold.outlives)
         if ticket in self.withdrawn:

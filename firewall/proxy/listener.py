@@ -217,7 +217,7 @@ class Listener:
         subject = Subject(name, agent.owner, guarded.name, guarded.database.environment, agent.team)
         # INVARIANT: 7. a requester's vote never counts: the agent, its owner, whoever issued its credential
         requesters = frozenset({name, agent.owner, agent.issuer} - {""})
-        clearance = Clearance(arrival.id, subject, requesters, guarded, house, self._behind)
+        clearance = Clearance(arrival.id, subject, requesters, guarded, house, self._behind, back.pid)
         machine = session.Session(
             reserved=f"query_firewall_{secrets.token_hex(8)}",
             facts=_facts(guarded, settings),

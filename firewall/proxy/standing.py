@@ -9,6 +9,7 @@ It stands for a minute at most, so that whoever searches the log finds a judgeme
 from __future__ import annotations
 
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 from firewall.places import FETCH
@@ -31,6 +32,8 @@ MAX_STANDING = 32
 MAX_TEXT = 16 * 1024
 # Bound values of one run; larger ones wait for the disk.
 MAX_VALUES = 64 * 1024
+# Who decides on a statement is shown what came before it.
+MAX_LAST = 5
 
 
 class Leave:
@@ -60,9 +63,13 @@ class Leave:
 
 
 class Standing:
-    """Leaves that were given, and the runs that have not ended."""
+    """Leaves that were given, and the runs that have not ended.
+
+    last: what the session ran last, oldest first; those under other leaves are noted here as well.
+    """
 
     def __init__(self, behind: Behind) -> None:
+        self.last: deque[Run | approval.Earlier] = deque(maxlen=MAX_LAST)
         self._behind = behind
         # by the judgement's identity: a judgement made anew is another one
         self._leaves: dict[int, Leave] = {}
@@ -124,8 +131,13 @@ class Standing:
         if run is None:
             return False
         run.answered(done)
+        self.last.append(run)
         self._behind.ended(run)
         return True
+
+    def earlier(self) -> list[approval.Earlier]:
+        """`last`, in words."""
+        return [each.earlier() if isinstance(each, Run) else each for each in self.last]
 
     def passed(self, number: int, tag: bytes, size: int) -> None:
         """The run of that number has been answered, without an error."""
@@ -133,4 +145,5 @@ class Standing:
         run.ended = time.time_ns()
         run.tag = tag
         run.size = size
+        self.last.append(run)
         self._behind.ended(run)

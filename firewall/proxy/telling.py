@@ -136,9 +136,12 @@ def rows_of(tags: Iterable[str]) -> int:
 
 def outcome_line(done: Done) -> str:
     """Postgres's word in one line, for the card."""
-    if done.sqlstate:
-        return f"failed: {done.message} ({done.sqlstate})"
-    return "; ".join(done.tags) or "finished"
+    return failed(done.message, done.sqlstate) if done.sqlstate else "; ".join(done.tags) or "finished"
+
+
+def failed(message: str, sqlstate: str) -> str:
+    """What Postgres said of a statement that failed."""
+    return f"failed: {message} ({sqlstate})"
 
 
 def denied(judgement: Judgement) -> Refusal:

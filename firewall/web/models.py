@@ -39,6 +39,51 @@ class VoteView(_View):
     break_glass: bool
 
 
+class ChangeView(_View):
+    """Rows that the planner expects to be written."""
+
+    verb: str
+    relation: str
+    rows: int
+
+
+class EstimateView(_View):
+    """The planner's expectation of one run."""
+
+    rows: int
+    cost: float
+    changes: tuple[ChangeView, ...]
+
+
+class EarlierView(_View):
+    """A statement that the session ran before, or tried to, cut to one line."""
+
+    sql: str
+    outcome: str
+
+
+class ImpactView(_View):
+    """What a hold would come to, as it was known when it was opened; `lines` says all of it in words.
+
+    `estimate` is of the first of `runs`, or `unestimated` says why there is none. `ceiling` is how many rows
+    it may change if it `writes`, null for any number. `transaction` is for how many seconds one is open.
+    """
+
+    lines: tuple[str, ...]
+    estimate: EstimateView | None
+    unestimated: str
+    runs: int
+    writes: bool
+    ceiling: int | None
+    labelled: tuple[str, ...]
+    sets_off: tuple[str, ...]
+    takes: tuple[str, ...]
+    holding: tuple[str, ...]
+    unseen: str
+    transaction: float | None
+    earlier: tuple[EarlierView, ...]
+
+
 class HoldView(_View):
     """One hold, everything an approver must see. Times are RFC 3339 in UTC; a null parameter is NULL."""
 
@@ -75,6 +120,7 @@ class HoldView(_View):
     grants: Terms | None
     kin: str
     claims: tuple[tuple[str, str], ...]
+    impact: ImpactView | None
 
     @classmethod
     def of(cls, hold: Hold) -> HoldView:

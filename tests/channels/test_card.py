@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firewall import clock
-from firewall.approval import State, Vote
+from firewall.approval import Change, Earlier, Estimate, Impact, State, Vote
 from firewall.channels import dossier, visible
 from firewall.channels.card import APPROVE, DENY, REVIEW, card, needs_review, outcome
 from firewall.channels.review import Mark, closing, denial, is_last, pages, review
@@ -26,6 +26,14 @@ NOW = clock.now()
 BULKY = st.one_of(
     HOSTILE,
     st.builds(lambda text, times: text * times, HOSTILE.filter(bool), st.sampled_from([1, 10, 800])),
+)
+IMPACTS = st.builds(
+    Impact,
+    estimate=st.none() | st.builds(Estimate, st.just(7), st.just(0.5), st.just((Change("update", "t", 7),))),
+    unestimated=HOSTILE,
+    writes=st.booleans(),
+    sets_off=st.lists(HOSTILE, max_size=3).map(tuple),
+    earlier=st.lists(st.builds(Earlier, HOSTILE, HOSTILE), max_size=2).map(tuple),
 )
 VOTES = st.builds(Vote, BULKY, st.booleans(), BULKY, st.just("slack"), st.just(NOW))
 
@@ -50,6 +58,7 @@ def holds(draw: st.DrawFn) -> Any:
         risk=draw(st.sampled_from(["low", "critical", "*odd*"])),
         votes=tuple(draw(st.lists(VOTES, max_size=5))),
         outcome=draw(BULKY),
+        impact=draw(st.none() | IMPACTS),
     )
 
 
@@ -107,6 +116,7 @@ def test_what_comes_from_outside_is_styled_as_such(hold: Any) -> None:
         role=mark,
         rule=mark,
         environment="production",
+        impact=Impact(unestimated=mark, sets_off=(mark,)),
         votes=(Vote(mark, True, mark, "slack", NOW),),
     )
     found = [e for e in _texts(card(marked, now=NOW).blocks) if mark in e.get("text", "")]
@@ -152,6 +162,7 @@ def test_the_fullest_card_is_within_the_limit(char: str, state: State) -> None:
         parameters=(full,) * 5,
         votes=(Vote(full, True, full, "slack", NOW),) * 5,
         quorum=1_000_000,
+        impact=Impact(unestimated=full, sets_off=(full,) * 9),
         **dict.fromkeys(("reasons", "effects", "labels", "groups"), (full,) * 9),
         **dict.fromkeys(("agent", "owner", "database", "environment", "role", "rule"), full),
     )
@@ -159,6 +170,24 @@ def test_the_fullest_card_is_within_the_limit(char: str, state: State) -> None:
     assert problems(made.blocks) == []
     assert size(made.blocks) <= MAX_BLOCKS_JSON - 200
     assert len(json.dumps(_fences(made.blocks)[0])) > 1000 or char.endswith("\n")
+
+
+def test_the_impact_is_on_the_card_as_far_as_there_is_room() -> None:
+    estimate = Estimate(0, 12.5, (Change("delete", "orders", 1200),))
+    short = Impact(estimate, writes=True, sets_off=("trigger audit on public.orders",))
+    hold = make_hold(impact=short)
+    assert all(line in words(card(hold, now=NOW).blocks) for line in short.lines)
+    assert "lines more" not in words(card(hold, now=NOW).blocks)
+    assert all(line in dossier.text(hold) for line in short.lines)
+    many = replace(short, takes=tuple(f"row share on public.t{n}" for n in range(20)))
+    hold = make_hold(impact=many)
+    shown = words(card(hold, now=NOW).blocks)
+    assert "row share on public.t0" in shown
+    assert "and 14 lines more: see the console" in shown
+    assert not needs_review(hold), "what is approved is all there"
+    # a long statement needs the room, but for the first line
+    crowded = words(card(make_hold(sql="x" * 1_000_000, impact=many), now=NOW).blocks)
+    assert many.headline in crowded
 
 
 def test_a_tall_statement_must_be_reviewed() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firewall import clock
-from firewall.approval import State, Vote
+from firewall.approval import Estimate, Impact, State, Vote
 from firewall.channels import dossier, visible
 from firewall.channels.card import APPROVE, APPROVE_ALL, DENY_ALL
 from firewall.channels.cards import MemoryCards
@@ -74,12 +74,16 @@ def test_the_fullest_shared_card_still_fits() -> None:
         rule=wide,
         groups=(wide,),
         votes=votes,
+        impact=Impact(unestimated=wide, sets_off=(wide,) * 9),
     )
     short = replace(hold, reasons=("r" * 140,), effects=("e" * 140,) * 2, labels=("l" * 60,))
     assert similarity(hold) is None, "what cannot be shown whole is not grouped"
     assert similarity(short) is not None
     made = several([short] * MAX_HOLDS, now=NOW)
     assert size(made.blocks) <= MAX_BLOCKS_JSON
+    came = [Impact(Estimate(n, 1.5)) for n in range(MAX_HOLDS)]
+    made = several([make_hold(impact=each) for each in came], now=NOW)
+    assert all(each.headline in words(made.blocks) for each in came)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +106,8 @@ def test_the_fullest_shared_card_still_fits() -> None:
 )
 def test_what_would_be_decided_otherwise_is_not_similar(fields: dict[str, object]) -> None:
     assert similarity(make_hold(sql="SELECT 1")) == similarity(make_hold(sql="SELECT 2", parameters=("8",)))
+    one, other = (Impact(unestimated=why) for why in ("late", "locked"))
+    assert similarity(make_hold(impact=one)) == similarity(make_hold(impact=other))
     assert similarity(make_hold(**fields)) != similarity(make_hold())
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from firewall import audit, clock, ids
-from firewall.approval import State
+from firewall.approval import Earlier, Impact, State
 from firewall.errors import StoreError
 from firewall.store import search
 from tests.web.sample import KEY, hold, judgement
@@ -146,7 +146,11 @@ async def test_a_hold_shows_everything_that_a_decision_needs(sample: Sample, dan
         quorum=2,
         effects=("update public.orders (note)", "read public.orders (id)"),
         reasons=("first reason", "second reason"),
+        impact=Impact(
+            unestimated="the database did not answer", writes=True, earlier=(Earlier("BEGIN", "done"),)
+        ),
     )
+    assert made.impact
     await sample.desk.open(made)
     text = clean((await dana.get(f"/holds/{made.id}")).text).text
     for shown in (
@@ -168,6 +172,7 @@ async def test_a_hold_shows_everything_that_a_decision_needs(sample: Sample, dan
         "dba",
         *made.reasons,
         *made.effects,
+        *made.impact.lines,
         "it's ok",
         "NULL",
         *made.sql.split("\n"),
