@@ -51,7 +51,7 @@ class Summaries:
 
     async def session(self, session: str) -> list[audit.Record]:
         """Its records, oldest first, the first `MAX_RECORDS` of them."""
-        query = select(_R.id, _R.bytes).where(_R.session == session).order_by(_R.at, _R.id)
+        query = select(_R.id, _R.bytes, _R.private).where(_R.session == session).order_by(_R.at, _R.id)
         return [rows.record(row) for row in await self._all(query.limit(MAX_RECORDS))] if session else []
 
     async def days(self, since: datetime, agent: str | None = None) -> list[Day]:
