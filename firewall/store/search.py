@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # a condition that meets fewer records than this is rare: they are all looked at, at once
 RARE = 4_000
 # how far the walk of one page goes, in steps, until the page is full
-STRIDES = (200, 2_000, 6_000)
+STRIDES = (200, 1_000, 4_000)
 
 _R = tables.records.c
 _F = tables.record_facets.c
