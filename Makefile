@@ -19,7 +19,7 @@ demo: $(STAMP) ## play the main job: a Postgres, the firewall, an agent, and you
 	$(BIN)/firewall demo
 
 test: $(STAMP) ## run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 check: $(STAMP) ## lint, types, layering
 	$(BIN)/ruff check .
