@@ -10,7 +10,8 @@ from firewall.policy.trace import trace
 from firewall.sql import Facts
 
 if TYPE_CHECKING:
-    from firewall.gate import Gate, Judgement
+    from firewall.gate import Gate
+    from firewall.judgement import Judgement
     from firewall.policy import Subject
     from firewall.policy.trace import Word
 

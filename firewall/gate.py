@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from firewall import clock, heap
 from firewall.budgets import Budgets, Ledger
 from firewall.catalog import estimates
 from firewall.catalog.touched import touched
+from firewall.judgement import Judgement
 from firewall.labelling import Labelling, Remembered
 from firewall.places import Places
 from firewall.policy import Action, Fact, Moment
@@ -34,9 +35,8 @@ if TYPE_CHECKING:
     from firewall.budgets import Taken
     from firewall.catalog import Snapshot
     from firewall.labelling import Kept
-    from firewall.policy import Policy, Subject, Verdict
+    from firewall.policy import Policy, Subject
     from firewall.session import Watch
-    from firewall.sql import Statement
     from firewall.workers import Analysts
 
 CACHE_BYTES = 32 * 1024 * 1024
@@ -60,80 +60,8 @@ _BY_NAME = frozenset(
 )
 _WIDE = frozenset({ObjectType.SCHEMA, ObjectType.DATABASE})
 
-_CHANGES_CATALOG = frozenset(
-    {
-        *(Kind.CREATE, Kind.ALTER, Kind.DROP, Kind.CODE),
-        *(Kind.EXECUTE, Kind.ROLE, Kind.UNKNOWN),
-    }
-)
 # these do nothing to data, so a doubt about names does not concern them
 _NAMELESS = frozenset({Kind.TRANSACTION, Kind.SESSION, Kind.SETTING})
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """A verdict and what it was made of. `analysis.effects` are unlabelled; `effects` carry labels.
-
-    facts: the session's, of which the analysis was made. labelled: the version of the labels.
-    in_doubt: names may have changed in the open transaction.
-    """
-
-    sql: str
-    subject: Subject
-    analysis: Analysis
-    effects: tuple[Effect, ...]
-    verdict: Verdict
-    catalog: str
-    facts: Facts
-    labelled: int = 0
-    in_doubt: bool = False
-
-    @property
-    def role(self) -> str:
-        return self.facts.role
-
-    @property
-    def search_path(self) -> tuple[str, ...] | None:
-        return self.facts.search_path
-
-    @property
-    def native(self) -> bool:
-        """Postgres is likely to reject the text by itself."""
-        return self.analysis.error is not None or bool(self.analysis.missing)
-
-    @property
-    def changes_catalog(self) -> bool:
-        return any(effect.kind in _CHANGES_CATALOG for effect in self.effects)
-
-    @property
-    def loses_names(self) -> bool:
-        """Until the transaction ends, nobody can tell what names mean: `after` does not say it all."""
-        followed = self.analysis.error is None and all(s.followed for s in self._changing)
-        return self.changes_catalog and not followed
-
-    @property
-    def _changing(self) -> tuple[Statement, ...]:
-        return tuple(
-            s for s in self.analysis.statements if any(e.kind in _CHANGES_CATALOG for e in s.effects)
-        )
-
-    @property
-    def after(self) -> Facts:
-        """What the session may believe of itself once the text has run, whatever it was."""
-        after = self.analysis.after
-        understood = self.analysis.error is None and all(
-            s.node != "unknown" for s in self.analysis.statements
-        )
-        return after if understood else replace(after, role="", search_path=None)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Labels that reach the client."""
-        return tuple(sorted({label for effect in self.effects for label in effect.labels}))
-
-    @property
-    def tested_labels(self) -> tuple[str, ...]:
-        return tuple(sorted({label for effect in self.effects for label in effect.tested_labels}))
 
 
 class Past(Protocol):

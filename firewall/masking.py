@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from firewall.catalog import Labels, Relation, Snapshot
     from firewall.catalog.labels import Mark
-    from firewall.gate import Gate, Judgement
+    from firewall.gate import Gate
+    from firewall.judgement import Judgement
     from firewall.policy import Obligations
     from firewall.policy.obligations import Mask
     from firewall.session.watch import Place

@@ -22,7 +22,8 @@ from firewall.sql import Facts
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-    from firewall.gate import Gate, Judgement
+    from firewall.gate import Gate
+    from firewall.judgement import Judgement
     from firewall.policy import Verdict
 
 # records that are looked at ahead, so that the workers have something to do

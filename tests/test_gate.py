@@ -13,6 +13,7 @@ import pytest
 from firewall import gate as gates
 from firewall import policy, sql
 from firewall.errors import CatalogError
+from firewall.judgement import Judgement
 from firewall.policy import Action, Subject
 from firewall.sql.analyse import analyse
 from tests.sql.shop import SHOP
@@ -72,7 +73,7 @@ class Stage:
     analysts: Analysts
     catalog: Catalog
 
-    async def judge(self, text: str, facts: sql.Facts = FACTS, subject: Subject = AGENT) -> gates.Judgement:
+    async def judge(self, text: str, facts: sql.Facts = FACTS, subject: Subject = AGENT) -> Judgement:
         return await self.gate.judge(subject, text, facts)
 
     def remembered(self, text: str, facts: sql.Facts = FACTS, *, lexing_safe: bool = True) -> bool:
@@ -199,7 +200,7 @@ async def test_one_analysis_serves_everyone_who_waits_for_it(stage: Stage) -> No
     stage.analysts.go.set()
     done = await asyncio.gather(*waiting, return_exceptions=True)
     assert isinstance(done[0], asyncio.CancelledError)
-    assert all(isinstance(one, gates.Judgement) for one in done[1:])
+    assert all(isinstance(one, Judgement) for one in done[1:])
     assert len(stage.analysts.asked) == 1
     assert stage.remembered(READ)
 

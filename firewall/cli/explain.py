@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from firewall.catalog import Snapshot
     from firewall.catalog.labels import Mark
     from firewall.cli.terminal import Terminal
-    from firewall.gate import Gate, Judgement
+    from firewall.gate import Gate
+    from firewall.judgement import Judgement
     from firewall.masking import Masks
     from firewall.policy import Moment, Policy, Subject
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from typing import TextIO
 
-    from firewall.gate import Judgement
+    from firewall.judgement import Judgement
 
     Answer: TypeAlias = "tuple[Line | None, Judgement | Usage]"
 

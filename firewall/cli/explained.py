@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from firewall.cli.terminal import Terminal
-    from firewall.gate import Judgement
+    from firewall.judgement import Judgement
     from firewall.masking import Masks
     from firewall.policy import Moment, Reason
     from firewall.policy.obligations import Mask

@@ -16,7 +16,7 @@ from firewall.sql import Kind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from firewall.gate import Judgement
+    from firewall.judgement import Judgement
     from firewall.session import Act
 
     Claims = tuple[tuple[str, str], ...]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from firewall.budgets import Taken
-    from firewall.gate import Judgement
+    from firewall.judgement import Judgement
     from firewall.policy import Moment, Obligations, Subject, Verdict
     from firewall.proxy.behind import Behind
     from firewall.proxy.guarded import Entrance, Guarded

@@ -22,7 +22,7 @@ from firewall.proxy.behind import Run
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
-    from firewall.gate import Judgement
+    from firewall.judgement import Judgement
     from firewall.proxy.clearance import Clearance
     from firewall.proxy.guarded import Guarded, Log
     from firewall.proxy.link import Link

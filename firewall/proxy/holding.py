@@ -22,7 +22,7 @@ from firewall.sql import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from firewall.gate import Judgement
+    from firewall.judgement import Judgement
     from firewall.policy import Moment
     from firewall.proxy.clearance import Clearance
     from firewall.session import Act, Done, Refusal

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from firewall.approval import Earlier
     from firewall.catalog import Snapshot
     from firewall.catalog.snapshot import Labels
-    from firewall.gate import Judgement
+    from firewall.judgement import Judgement
     from firewall.policy import Moment
     from firewall.proxy.guarded import Guarded
     from firewall.session import Act

@@ -17,7 +17,7 @@ from firewall.sql import Kind
 if TYPE_CHECKING:
     from firewall.budgets import Taken
     from firewall.catalog.snapshot import Function
-    from firewall.gate import Judgement
+    from firewall.judgement import Judgement
     from firewall.policy import Obligations, Verdict
     from firewall.proxy.guarded import Guarded
     from firewall.session import Bounds, Masking, Refusal

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from firewall import approval
-    from firewall.gate import Judgement
+    from firewall.judgement import Judgement
     from firewall.proxy.behind import Behind
     from firewall.season import Season
     from firewall.session import Act, Done

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from firewall.budgets import Taken
     from firewall.errors import CatalogError
-    from firewall.gate import Judgement
+    from firewall.judgement import Judgement
     from firewall.policy import Obligations
     from firewall.session import Done
 

@@ -10,7 +10,7 @@ import pytest
 
 from firewall import policy, sql
 from firewall.catalog.snapshot import Function, Labels, Own, Snapshot
-from firewall.gate import Judgement
+from firewall.judgement import Judgement
 from firewall.proxy.impact import labelled, sets_off, takes, unplannable
 from firewall.sql.analyse import analyse
 from tests.sql.shop import SHOP

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from firewall import gate, session, sql
+from firewall import session, sql
 from firewall.approval import Hold, State, Vote
+from firewall.judgement import Judgement
 from firewall.policy import Action, Reason, Risk, Subject, Verdict
 from firewall.proxy import telling, text
 
@@ -55,7 +56,7 @@ def test_a_denial_names_rule_and_reason() -> None:
         ),
         "r",
     )
-    judgement = gate.Judgement("GRANT", Subject("a", "o", "d"), sql.Analysis(), (), verdict, "c", sql.Facts())
+    judgement = Judgement("GRANT", Subject("a", "o", "d"), sql.Analysis(), (), verdict, "c", sql.Facts())
     refusal = telling.denied(judgement)
     assert refusal.sqlstate == "42501"
     assert "`no grants`" in refusal.message

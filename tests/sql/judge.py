@@ -16,7 +16,7 @@ from firewall.sql.analysis import Facts
 
 if TYPE_CHECKING:
     from firewall.catalog.snapshot import Snapshot
-    from firewall.gate import Judgement
+    from firewall.judgement import Judgement
     from firewall.policy import Subject
     from firewall.sql.analysis import Analysis
 
