@@ -23,7 +23,7 @@ REDACTED = "…"
 # kind → fields with values. Of `runs`, see below
 _PRIVATE: Mapping[str, tuple[str, ...]] = {
     "judgement": ("sql",),
-    "hold": ("claims", "parameters"),
+    "hold": ("claims", "impact", "parameters"),
     "release": ("parameters",),
     "outcome": ("message",),
     "runs": ("messages", "parameters"),

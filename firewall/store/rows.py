@@ -257,8 +257,8 @@ def hold_columns(hold: Hold) -> dict[str, str | bool]:
 
 
 def without_values(hold: Hold) -> str:
-    """The body of a hold that is over, without its statement, its parameters and its claims."""
-    return _HOLD.dump_json(replace(hold, sql="", parameters=(), claims=())).decode()
+    """The body of a hold that is over, without its statement, its parameters, claims and impact."""
+    return _HOLD.dump_json(replace(hold, sql="", parameters=(), claims=(), impact=None)).decode()
 
 
 def grant_columns(grant: Grant) -> dict[str, str | int]:

@@ -28,7 +28,7 @@ RECORDS: list[audit.Record] = [
     ),
     audit.HoldOpened(
         **COMMON, agent="a", digest="", rule="", risk="", parameters=[SECRET, None, ""], groups=[], quorum=1,
-        requesters=[], expires="", claims=[f"intent: {SECRET}"],
+        requesters=[], expires="", claims=[f"intent: {SECRET}"], impact=[f"ran before: {SECRET}"],
     ),
     audit.Release(**COMMON, agent="a", digest="", leave="rule x", parameters=[SECRET]),
     audit.Outcome(**COMMON, agent="a", tag="", rows=0, bytes=0, micros=0, message=f"no `{SECRET}`"),
