@@ -29,6 +29,7 @@ DENY = "firewall_deny"
 REVIEW = "firewall_review"
 APPROVE_ALL = "firewall_approve_all"
 DENY_ALL = "firewall_deny_all"
+WHILE = "firewall_while"
 
 # docs.slack.dev, reference/block-kit/blocks/header-block
 MAX_HEADER = 150
@@ -54,6 +55,7 @@ _RISKS = {"low": "🟩 LOW", "medium": "🟨 MEDIUM", "high": "🟧 HIGH", "crit
 _BUTTONS = {
     "approve": ("Approve", APPROVE, "primary"),
     "review": ("Review", REVIEW, "primary"),
+    "while": ("Approve for a while …", WHILE, ""),
     "deny": ("Deny", DENY, "danger"),
     "approve_all": ("Approve all {}", APPROVE_ALL, "primary"),
     "deny_all": ("Deny all {}", DENY_ALL, "danger"),
@@ -89,8 +91,10 @@ def card(hold: Hold, *, now: datetime) -> Card:
     ]
     if is_open(hold, now):
         value = button_value(hold)
-        first = button("review" if missing else "approve", value)
-        blocks.append(actions(f"decide {hold.id}", first, button("deny", value)))
+        ways = [button("review" if missing else "approve", value)]
+        if grantable(hold) and not missing:
+            ways.append(button("while", value))
+        blocks.append(actions(f"decide {hold.id}", *ways, button("deny", value)))
     agent = visible.line(hold.agent, MAX_NAME_COST)
     title = _header(hold, dossier.verb(hold))
     text = escaped(f"{title} · agent {agent} · hold {hold.id} {dossier.standing(hold)}")
@@ -101,6 +105,11 @@ def card(hold: Hold, *, now: datetime) -> Card:
 def needs_review(hold: Hold) -> bool:
     """The card shows less than everything, so nobody may approve from it with one click."""
     return _bodies(hold)[1] > 0
+
+
+def grantable(hold: Hold) -> bool:
+    """More than one run may be approved."""
+    return hold.grants is not None and bool(hold.shape)
 
 
 def is_open(hold: Hold, now: datetime) -> bool:
@@ -356,7 +365,8 @@ def button(which: str, value: str, number: int = 0) -> Json:
     """One of the ways to decide; `number` is of how many holds."""
     label, action, style = _BUTTONS[which]
     text = {"type": "plain_text", "text": label.format(number), "emoji": False}
-    return {"type": "button", "action_id": action, "text": text, "style": style, "value": value}
+    found = {"type": "button", "action_id": action, "text": text, "value": value}
+    return {**found, "style": style} if style else found
 
 
 def moment(at: datetime) -> Json:

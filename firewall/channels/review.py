@@ -99,8 +99,8 @@ def review(hold: Hold, mark: Mark) -> Json:
     turns += [] if last else [_turn("Next", NEXT)]
     if turns:
         blocks.append({"type": "actions", "block_id": f"turn {page}", "elements": turns})
-    view = _modal(REVIEWED, f"Review {hold.id}", blocks, Mark(mark.hold, mark.digest, mark.channel, page))
-    return {**view, "submit": _label("Approve")} if last else view
+    view = modal(REVIEWED, f"Review {hold.id}", blocks, Mark(mark.hold, mark.digest, mark.channel, page))
+    return {**view, "submit": label("Approve")} if last else view
 
 
 def is_last(hold: Hold, page: int) -> bool:
@@ -119,31 +119,33 @@ def denial(hold: Hold, mark: Mark) -> Json:
     more = f" and {len(mark.more)} more like it" if mark.more else ""
     blocks = [
         *notice(f"Denying {hold.id}{more}: {dossier.verb(hold)}. Your reason is recorded."),
-        {"type": "input", "block_id": REASON, "element": field, "label": _label("Reason")},
+        {"type": "input", "block_id": REASON, "element": field, "label": label("Reason")},
     ]
-    return {**_modal(DENIED, f"Deny {hold.id}", blocks, mark), "submit": _label("Deny")}
+    return {**modal(DENIED, f"Deny {hold.id}", blocks, mark), "submit": label("Deny")}
 
 
 def closing(title: str, words: str) -> Json:
     """A modal with nothing left to do in it."""
-    view = _modal("firewall_closing", title, notice(words), None)
-    return {**view, "close": _label("Close")}
+    view = modal("firewall_closing", title, notice(words), None)
+    return {**view, "close": label("Close")}
 
 
-def _modal(callback: str, title: str, blocks: list[Json], mark: Mark | None) -> Json:
+def modal(callback: str, title: str, blocks: list[Json], mark: Mark | None) -> Json:
+    """A modal with nothing to submit yet."""
     return {
         "type": "modal",
         "callback_id": callback,
-        "title": _label(title[:24]),
-        "close": _label("Cancel"),
+        "title": label(title[:24]),
+        "close": label("Cancel"),
         "private_metadata": mark.dump() if mark else "",
         "blocks": blocks,
     }
 
 
-def _turn(label: str, action: str) -> Json:
-    return {"type": "button", "action_id": action, "text": _label(label)}
+def _turn(words: str, action: str) -> Json:
+    return {"type": "button", "action_id": action, "text": label(words)}
 
 
-def _label(words: str) -> Json:
+def label(words: str) -> Json:
+    """Words without markup."""
     return {"type": "plain_text", "text": words, "emoji": False}

@@ -15,7 +15,18 @@ from slack_sdk.errors import SlackApiError
 
 from firewall import clock
 from firewall.channels import dossier
-from firewall.channels.card import APPROVE, APPROVE_ALL, DENY, DENY_ALL, REVIEW, is_open, needs_review
+from firewall.channels.card import (
+    APPROVE,
+    APPROVE_ALL,
+    DENY,
+    DENY_ALL,
+    REVIEW,
+    WHILE,
+    grantable,
+    is_open,
+    needs_review,
+)
+from firewall.channels.granting import GRANTED, asked, granting
 from firewall.channels.review import (
     DENIED,
     NEXT,
@@ -61,10 +72,12 @@ class Clicks:
         app.action(DENY)(self._on_deny)
         app.action(DENY_ALL)(self._on_deny)
         app.action(REVIEW)(self._on_review)
+        app.action(WHILE)(self._on_while)
         app.action(NEXT)(self._on_turn)
         app.action(PREVIOUS)(self._on_turn)
         app.view(DENIED)(self._on_denied)
         app.view(REVIEWED)(self._on_reviewed)
+        app.view(GRANTED)(self._on_granted)
         app.error(self._on_error)
 
     async def _on_approve(self, ack: AsyncAck, body: Json, context: AsyncBoltContext) -> None:
@@ -112,6 +125,38 @@ class Clicks:
                 await self._voice.say(
                     click, await self._voice.show(click, await asyncio.to_thread(review, hold, mark))
                 )
+
+    async def _on_while(self, ack: AsyncAck, body: Json, context: AsyncBoltContext) -> None:
+        await ack()
+        for click in self._clicks(body, context)[:1]:
+            hold = await self._voice.openable(click, approve=True)
+            if isinstance(hold, str):
+                told = hold
+            elif not grantable(hold) or await asyncio.to_thread(needs_review, hold):
+                told = f"hold {hold.id} can be approved for one run only"
+            else:
+                told = await self._voice.show(
+                    click, granting(hold, Mark(hold.id, click.digest, click.channel))
+                )
+            if told:
+                await self._voice.say(click, told)
+
+    async def _on_granted(self, ack: AsyncAck, body: Json, context: AsyncBoltContext) -> None:
+        view = body["view"]
+        mark = Mark.load(view["private_metadata"])
+        click = _marked(body, context, mark)
+        hold = await self._voice.look(click)
+        if isinstance(hold, str) or hold.grants is None:
+            await ack()
+            await self._voice.say(click, hold if isinstance(hold, str) else "nothing was decided")
+            return
+        terms = asked(view["state"]["values"], hold.grants)
+        if isinstance(terms, dict):
+            await ack(response_action="errors", errors=terms)
+            return
+        await ack()
+        if not self._repeated(body):
+            await self._voice.say(click, await self._voice.cast(click, approve=True, terms=terms))
 
     async def _on_turn(self, ack: AsyncAck, body: Json, context: AsyncBoltContext) -> None:
         await ack()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from firewall.channels.card import Json
     from firewall.desk import Desk
+    from firewall.policy import Terms
 
 log = structlog.get_logger(__name__)
 
@@ -73,8 +74,8 @@ class Voice:
     def who(self, click: Click) -> str:
         return self.known(click) or click.stranger
 
-    async def cast(self, click: Click, *, approve: bool, why: str = "") -> str:
-        """Give a person's word to the desk; says why it does not count, or nothing."""
+    async def cast(self, click: Click, *, approve: bool, why: str = "", terms: Terms | None = None) -> str:
+        """Give a person's word to the desk; says why it does not count, or nothing. terms: beyond one run."""
         try:
             word = await self._desk.vote(
                 click.hold,
@@ -83,6 +84,7 @@ class Voice:
                 reason=why,
                 channel=CHANNEL,
                 digest=click.digest,
+                terms=terms,
                 # a card shows all of it, or has no button but the one that opens all of it
                 opened=True,
             )
