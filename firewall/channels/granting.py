@@ -31,8 +31,8 @@ def granting(hold: Hold, mark: Mark) -> Json:
     assert most is not None
     blocks = [
         *notice(
-            f"Approving {hold.id}: {dossier.verb(hold)}. Statements of its shape by the same agent, which differ "
-            "in literals only, pass as well, until one of these is used up. Every use is recorded."
+            f"Approving {hold.id}: {dossier.verb(hold)}. Statements of its shape by the same agent, which "
+            "differ in literals only, pass as well, until one of these is used up. Every use is recorded."
         ),
         _field(FOR, f"For how long (at most {lasting(most.seconds)})", lasting(most.seconds)),
         _field(USES, f"How many runs (at most {most.uses})", str(most.uses)),
