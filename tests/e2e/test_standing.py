@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -134,8 +135,10 @@ async def test_it_stands_no_longer_than_what_it_rests_on(
                 (tmp_path / "new.yaml").write_text(policy_text(expires="16m"))
                 gate.policy = policy.load(tmp_path / "new.yaml")
             elif change == "catalog":
-                gate._snapshot = replace(gate.snapshot, version="another")
-                gate._analysts.publish(gate.snapshot)
+                another = replace(gate.snapshot, version="another")
+                gate._analysts.publish(another)
+                gate._read_catalog = partial(asyncio.sleep, 0, another)
+                await gate.refresh()
             for number in range(3):
                 await _ask(connection, number)
         told = await _closed(house, session)

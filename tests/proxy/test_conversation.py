@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from firewall import session, wire
+from firewall import policy, session, wire
 from firewall.catalog import introspect
 from firewall.errors import StoreError
 from firewall.proxy.conversation import Conversation
@@ -133,8 +133,8 @@ async def test_policy_that_changes_while_a_hold_waits_voids_its_approval(
         async with connection:
             running = asyncio.ensure_future(connection.execute("DELETE FROM orders WHERE id = 1"))
             hold = await house.next_hold()
-            gate = house.app.gates["shop"]
-            object.__setattr__(gate.policy, "revision", "f" * 64)
+            (tmp_path / "new.yaml").write_text(policy_text(expires="16m"))
+            house.app.gates["shop"].policy = policy.load(tmp_path / "new.yaml")
             await house.app.desk.vote(hold.id, DBA, approve=True, reason="", channel="cli")
             again = await house.next_hold()
             assert f"the approval of hold {hold.id} is void" in again.reasons[0]

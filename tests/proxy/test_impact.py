@@ -42,10 +42,7 @@ CATALOG = replace(SHOP, functions=(*SHOP.functions, *CODE))
 def judged(text: str, facts: sql.Facts = FACTS, snapshot: Snapshot = CATALOG, **more: object) -> Judgement:
     analysis = analyse(text, snapshot, facts)
     verdict = POLICY.evaluate(SUBJECT, analysis.effects)
-    path = facts.search_path
-    return replace(
-        Judgement(text, SUBJECT, analysis, analysis.effects, verdict, "v", facts.role, path), **more
-    )
+    return replace(Judgement(text, SUBJECT, analysis, analysis.effects, verdict, "v", facts), **more)
 
 
 @pytest.mark.parametrize(
