@@ -349,6 +349,19 @@ class Published(_Record):
     places: list[Place]
 
 
+class Export(_Record):
+    """Records are handed out. `filter` is what was asked for, as `name=value`; `count`, how many records.
+
+    written before the first of them is: an export that was broken off stands here, too.
+    """
+
+    kind: Literal["export"] = "export"
+    by: str
+    form: str
+    filter: list[str]
+    count: int
+
+
 class Fault(_Record):
     """An internal error; it closed the session, both sides."""
 
@@ -376,6 +389,7 @@ Record = Annotated[
     | Label
     | Erasure
     | Published
+    | Export
     | Fault,
     Field(discriminator="kind"),
 ]

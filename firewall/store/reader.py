@@ -9,6 +9,7 @@ from sqlalchemy import Select, and_, func, or_, select
 from firewall import audit, clock
 from firewall.errors import StoreError
 from firewall.store import engine, marks, rows, schema, search, tables
+from firewall.store.exporting import Exporting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
@@ -52,6 +53,11 @@ class Reader:
     def where(self) -> str:
         """The store's place, for people: no user, no password."""
         return self._database.where
+
+    @property
+    def exporting(self) -> Exporting:
+        """Hands out much of the log."""
+        return Exporting(self._database)
 
     async def close(self) -> None:
         """Let go of every connection."""

@@ -1,0 +1,1 @@
+"""What auditors are handed: exports, bundles, reports, and who came past the firewall."""
