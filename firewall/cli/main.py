@@ -18,6 +18,7 @@ from firewall.cli import (
     agents,
     audit,
     audit_erase,  # noqa: F401 — a command of the group `audit`, as are the next
+    audit_evidence,  # noqa: F401 — as above
     audit_export,  # noqa: F401 — as above
     audit_proof,  # noqa: F401 — as above
     audit_schema,  # noqa: F401 — as above

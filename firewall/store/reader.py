@@ -134,6 +134,12 @@ class Reader:
         query = select(*_INSIDE).where(or_(_RECORDS.hold == hold_id, _RECORDS.statement.in_(statements)))
         return [rows.record(row) for row in await self._all(query.order_by(_RECORDS.at, _RECORDS.idx))]
 
+    async def session_opened(self, session: str) -> audit.Session | None:
+        """How a session began."""
+        query = select(tables.records).where(_RECORDS.session == session, _RECORDS.kind == "session")
+        found = [rows.record(row) for row in await self._all(query)] if session else []
+        return next((one for one in found if isinstance(one, audit.Session) and one.event != "closed"), None)
+
     async def statement_records(self, statement: str) -> list[audit.Record]:
         """Everything that the log says of one statement, oldest first."""
         query = select(*_INSIDE).where(_RECORDS.statement == statement)
