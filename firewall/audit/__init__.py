@@ -22,6 +22,7 @@ from firewall.audit.records import (
     Label,
     Labelled,
     Outcome,
+    Past,
     Place,
     Policy,
     Published,
@@ -35,6 +36,7 @@ from firewall.audit.records import (
     Span,
     Vote,
     Waiting,
+    Watch,
 )
 from firewall.audit.runs import Written
 from firewall.audit.sealed import Keep
@@ -75,6 +77,7 @@ __all__ = [
     "Labelled",
     "NoteError",
     "Outcome",
+    "Past",
     "Place",
     "Policy",
     "Progress",
@@ -98,6 +101,7 @@ __all__ = [
     "VerifyingKey",
     "Vote",
     "Waiting",
+    "Watch",
     "Written",
     "canonical",
     "decode",

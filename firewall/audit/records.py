@@ -362,6 +362,37 @@ class Export(_Record):
     count: int
 
 
+class Past(BaseModel):
+    """What a guarded role has run `calls` times, of which only `through` are in the log."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    role: str
+    fingerprint: str
+    sql: str
+    calls: int
+    through: int
+
+
+class Watch(_Record):
+    """The database's own count of statements, from `since` to `until`, was compared with the log's.
+
+    source: `pg_stat_statements` or `pgaudit`. statements: how many kinds were looked at. past: what did not
+    come through the firewall. lost: why some of the window is not known.
+    """
+
+    kind: Literal["watch"] = "watch"
+    by: str
+    database: str
+    source: str
+    roles: list[str]
+    since: str
+    until: str
+    statements: int
+    past: list[Past]
+    lost: str = ""
+
+
 class Fault(_Record):
     """An internal error; it closed the session, both sides."""
 
@@ -390,6 +421,7 @@ Record = Annotated[
     | Erasure
     | Published
     | Export
+    | Watch
     | Fault,
     Field(discriminator="kind"),
 ]

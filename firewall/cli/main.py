@@ -17,7 +17,8 @@ from firewall.channels import visible
 from firewall.cli import (
     agents,
     audit,
-    audit_erase,  # noqa: F401 — a command of the group `audit`, as are the next
+    audit_bypass,  # noqa: F401 — a command of the group `audit`, as are the next
+    audit_erase,  # noqa: F401 — as above
     audit_evidence,  # noqa: F401 — as above
     audit_export,  # noqa: F401 — as above
     audit_proof,  # noqa: F401 — as above

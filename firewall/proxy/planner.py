@@ -61,8 +61,9 @@ _MODES: Final = {
     "AccessShareLock": "access share",
 }
 _STRENGTH: Final = {mode: place for place, mode in enumerate(_MODES)}
+PLAN: Final = "EXPLAIN (FORMAT JSON)\n"
 # no name may mean something else because of what the login's own search_path is
-_HELD: Final = """SET search_path = pg_catalog;
+HELD: Final = """SET search_path = pg_catalog;
 SELECT l.mode, n.nspname, c.relname
   FROM pg_locks l
   JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
@@ -148,7 +149,7 @@ def _changes(node: dict[str, Any], changes: list[Change], depth: int) -> None:
 
 async def _held(link: Link, pid: int) -> tuple[tuple[str, ...], str]:
     """The locks of a backend on relations, the strongest first, or why they are not known."""
-    link.write(wire.Query(_HELD.format(pid=int(pid))).encode())
+    link.write(wire.Query(HELD.format(pid=int(pid))).encode())
     try:
         rows = [tuple(map(_text, values)) for values in await _rows(link)]
     except _Unanswered as error:
@@ -172,7 +173,7 @@ async def _estimate(
     # INVARIANT: 1. the agent's text is never sent but behind EXPLAIN, without ANALYZE, as a Parse: of one
     # statement, which Postgres plans and does not run
     asked = (
-        wire.Parse("", f"EXPLAIN (FORMAT JSON)\n{act.sql}", act.types),
+        wire.Parse("", f"{PLAN}{act.sql}", act.types),
         wire.Bind("", "", act.formats, act.parameters),
         wire.Execute(""),
         wire.Sync(),

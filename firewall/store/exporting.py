@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _RECORDS = tables.records.c
 _PAGE = 1000
 # records that name their database themselves
-_PLACED = ("session", "judgement", "policy", "label")
+_PLACED = ("session", "judgement", "policy", "label", "watch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ def _where(wanted: Wanted) -> list[ColumnElement[bool]]:
 
 def _placed(record: audit.Record, database: str | None) -> bool:
     match record:
-        case audit.Session() | audit.Judgement() | audit.Policy() | audit.Label():
+        case audit.Session() | audit.Judgement() | audit.Policy() | audit.Label() | audit.Watch():
             return database is None or record.database == database
         case _:
             return True

@@ -21,6 +21,7 @@ from firewall.store.reader import Reader
 from firewall.store.signals import Signals
 from firewall.store.summaries import Summaries
 from firewall.store.views import Views
+from firewall.store.watched import Watched
 from firewall.store.writer import Writer
 
 if TYPE_CHECKING:
@@ -284,6 +285,10 @@ class Store(Reader):
     def views(self) -> Views:
         """What people keep of the query log's filters."""
         return Views(self._database)
+
+    def watched(self, database: str) -> Watched:
+        """What one database counted when it was last compared with the log."""
+        return Watched(self._database, self._writer, database)
 
     def past(self, database: str) -> Past:
         """What agents have done before in one database."""

@@ -258,3 +258,15 @@ views = Table(
     Column("query", Text, nullable=False),
     PrimaryKeyConstraint("person", "name", name="views_pkey"),
 )
+
+# how often a database had run what, when it was last compared with the log: its counters only grow
+watched = Table(
+    "watched",
+    metadata,
+    Column("database", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("query", Text, nullable=False),
+    Column("calls", BigInteger, nullable=False),
+    Column("at", Text, nullable=False),
+    PrimaryKeyConstraint("database", "role", "query", name="watched_pkey"),
+)

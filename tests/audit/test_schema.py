@@ -38,7 +38,22 @@ def test_every_kind_is_versioned_and_in_it(kind: type[audit.Record]) -> None:
 def test_records_meet_it() -> None:
     validator = jsonschema.Draft202012Validator(schema())
     validator.check_schema(schema())
-    for record in RECORDS:
+    common = {"id": "r-1", "at": "2030-01-01T00:00:00.000000Z", "by": "ann"}
+    past = audit.Past(role="r", fingerprint="0123456789abcdef", sql="SELECT $1", calls=2, through=1)
+    bare: list[audit.Record] = [
+        audit.Export(**common, form="csv", filter=["agent=a"], count=3),
+        audit.Watch(
+            **common,
+            database="d",
+            source="pgaudit",
+            roles=["r"],
+            since="",
+            until="",
+            statements=1,
+            past=[past],
+        ),
+    ]
+    for record in (*RECORDS, *bare):
         fields = record.model_dump(mode="json")
         validator.validate(fields)
         for wrong in ({"kind": "gossip"}, {"v": 2}, {"more": 1}, {"id": None}):
