@@ -36,6 +36,7 @@ from firewall.cli import (
     policy_diff,  # noqa: F401 — a command of the group `policy`, as is the next
     policy_reload,  # noqa: F401 — as above
     policy_replay,  # noqa: F401 — as above
+    report,
     serve,
 )
 from firewall.cli.command import MARKUP, Common, Config, Json
@@ -57,7 +58,21 @@ app = typer.Typer(
     rich_markup_mode=MARKUP,
     pretty_exceptions_enable=False,
 )
-for part in (init, serve, agents, people, holds, grants, audit, policy, explain, labels, catalog, demo):
+for part in (
+    init,
+    serve,
+    agents,
+    people,
+    holds,
+    grants,
+    audit,
+    report,
+    policy,
+    explain,
+    labels,
+    catalog,
+    demo,
+):
     app.add_typer(part.app)
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Select, and_, func, or_, select
 
 from firewall import audit, clock
 from firewall.errors import StoreError
-from firewall.store import engine, marks, rows, schema, search, tables
+from firewall.store import during, engine, marks, rows, schema, search, tables
 from firewall.store.exporting import Exporting
 
 if TYPE_CHECKING:
@@ -195,6 +195,12 @@ class Reader:
         async for page in self._pages(columns, origin, start):
             for row in page:
                 yield rows.stored(row)
+
+    def during(
+        self, origin: str, size: int, since: datetime, until: datetime
+    ) -> AsyncIterator[Sequence[audit.Record | str]]:
+        """A period of the first `size` records of a log; see `during.py`."""
+        return during.during(self._database, origin, size, since, until)
 
     async def held(self, origin: str, start: int, limit: int) -> tuple[list[tuple[int, audit.Record]], int]:
         """A log's records about holds from an index on, in order; and from which one there may be more."""
