@@ -93,7 +93,7 @@ def _parts(hold: Hold) -> tuple[list[Json], int]:
     missing = 0
     spent = 0
     for part in sorted(dossier.parts(hold), key=lambda part: _ORDER.get(part.title, 0)):
-        cost = min(MAX_PART_COST, MAX_COST - spent)
+        cost = max(0, min(MAX_PART_COST, MAX_COST - spent))
         shown = visible.cut(part.text, cost, cost)
         spent += len(json.dumps(shown))
         found.append(_runs(_run(part.title, weight="Bolder")))
@@ -138,7 +138,8 @@ def _run(words: str, **style: str) -> Json:
 
 def _own(value: str, limit: int = MAX_NAME) -> Json:
     """Text from outside."""
-    shown = visible.line(value, limit) if limit else value
+    # escaped in JSON, a character may take twelve
+    shown = visible.cut(visible.line(value, limit), limit, 2 * limit) if limit else value
     return {"type": "TextRun", "text": shown or "none", "fontType": "Monospace"}
 
 

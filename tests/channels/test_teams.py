@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 
 from firewall import clock
 from firewall.approval import State
+from firewall.channels import cards
 from firewall.channels.teams import PATH, TeamsChannel, TeamsSettings
 from firewall.channels.teams_card import card, needs_reading
 from firewall.errors import FirewallError
@@ -257,6 +259,11 @@ async def test_teams_down_delays_cards_and_loses_none(house: House, teams: Teams
 async def test_a_restart_neither_loses_nor_doubles_cards(house: House, teams: TeamsEmulator) -> None:
     async with channel(house, teams):
         hold, _ = await held(house, teams)
+        # Teams answers before the answer is kept; one that is lost in between is a card that nobody finds again
+        key = json.dumps([hold.id, "teams", teams.conversation])
+        async with asyncio.timeout(10):
+            while not cards.Posted.load(await house.cards.get(key) or cards.Posted().dump()).ts:
+                await asyncio.sleep(0.01)
     unseen = make_hold()
     await house.desk.open(unseen)
     await house.desk.vote(hold.id, "dora", approve=True, reason="", channel="cli")
@@ -313,7 +320,7 @@ async def test_a_port_that_is_taken_is_said(house: House, teams: TeamsEmulator) 
                 pass
 
 
-@settings(max_examples=25)
+@settings(max_examples=5)
 @given(holds())
 def test_every_card_fits_and_is_literal(hold: Any) -> None:
     made = card(hold, now=hold.opened_at, url="https://firewall.example")
@@ -336,3 +343,11 @@ def _elements(item: Any) -> list[dict[str, Any]]:
 
 def test_settings_show_no_secret() -> None:
     assert "hush" not in repr(TeamsSettings("a", "hush", "b", "19:c"))
+
+
+def test_a_card_of_much_of_everything_fits() -> None:
+    much = tuple("\U0004ef55*\x15" * 300 for _ in range(9))
+    hold = make_hold(sql=much[0] * 9, reasons=much, effects=much, labels=much, parameters=much, groups=much)
+    made = card(hold, now=hold.opened_at, url="https://firewall.example")
+    assert len(json.dumps(made)) < MAX_MESSAGE_BYTES - 2000
+    assert needs_reading(hold)
