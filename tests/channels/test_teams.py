@@ -259,7 +259,7 @@ async def test_teams_down_delays_cards_and_loses_none(house: House, teams: Teams
 async def test_a_restart_neither_loses_nor_doubles_cards(house: House, teams: TeamsEmulator) -> None:
     async with channel(house, teams):
         hold, _ = await held(house, teams)
-        # Teams answers before the answer is kept; one that is lost in between is a card that nobody finds again
+        # Teams answers before the answer is kept; one lost in between is a card that nobody finds again
         key = json.dumps([hold.id, "teams", teams.conversation])
         async with asyncio.timeout(10):
             while not cards.Posted.load(await house.cards.get(key) or cards.Posted().dump()).ts:
