@@ -1,6 +1,8 @@
 # Everything that a person or CI runs. The virtual environment is made on first use.
 PYTHON ?= python3
 VENV   ?= .venv
+# one more than there are processors: tests wait for servers and disks, too
+TESTERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
@@ -19,7 +21,7 @@ demo: $(STAMP) ## play the main job: a Postgres, the firewall, an agent, and you
 	$(BIN)/firewall demo
 
 test: $(STAMP) ## run every test
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n $(TESTERS) --dist worksteal
 
 check: $(STAMP) ## lint, types, layering
 	$(BIN)/ruff check .

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firewall import clock
@@ -62,6 +62,7 @@ def holds(draw: st.DrawFn) -> Any:
     )
 
 
+@settings(max_examples=40)
 @given(holds())
 def test_slack_accepts_every_card_and_shows_it_literally(hold: Any) -> None:
     made = card(hold, now=NOW)
@@ -82,6 +83,7 @@ def test_slack_accepts_every_card_and_shows_it_literally(hold: Any) -> None:
     assert text
 
 
+@settings(max_examples=40)
 @given(holds())
 def test_a_card_shows_all_of_the_sql_or_must_be_reviewed(hold: Any) -> None:
     made = card(hold, now=NOW)
@@ -99,6 +101,7 @@ def test_a_card_shows_all_of_the_sql_or_must_be_reviewed(hold: Any) -> None:
     assert bool(made.files) == needs_review(hold)
 
 
+@settings(max_examples=40)
 @given(holds())
 def test_what_comes_from_outside_is_styled_as_such(hold: Any) -> None:
     mark = "⁂"
@@ -124,6 +127,7 @@ def test_what_comes_from_outside_is_styled_as_such(hold: Any) -> None:
     assert all(element.get("style") == {"code": True} for element in found)
 
 
+@settings(max_examples=40)
 @given(holds())
 def test_the_review_shows_every_character_in_order(hold: Any) -> None:
     all_pages = pages(hold)
