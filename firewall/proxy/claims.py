@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MOST: Final = 12
 LONGEST: Final = 500
+LONGEST_COMMENT: Final = 8192
 _NAMES: Final = "intent|ticket|on_behalf_of"
 _VALUE: Final = r"(?P<value>'(?:[^']|'')*'|\$\d+|[\w.-]+)"
 _SET: Final = re.compile(
@@ -34,7 +35,6 @@ _SET_CONFIG: Final = re.compile(
     re.IGNORECASE,
 )
 _RESET: Final = re.compile(rf"""\s*reset\s+(?P<name>all|firewall\.(?:{_NAMES}))\s*;?\s*""", re.IGNORECASE)
-_COMMENT: Final = re.compile(r"/\*((?:(?!\*/).)*)\*/\s*;?\s*$", re.DOTALL)
 _PAIR: Final = re.compile(r"\s*([\w%.-]{1,64})='((?:[^'\\]|\\.)*)'\s*(?:,|$)")
 
 
@@ -94,11 +94,12 @@ def says(judgement: Judgement) -> bool:
 
 def commented(sql: str) -> dict[str, str]:
     """The pairs of a comment at the end, as sqlcommenter writes them (google.github.io/sqlcommenter/spec)."""
-    comment = _COMMENT.search(sql[-8192:]) if "*/" in sql[-64:] else None
-    if comment is None:
+    before, ends, behind = sql.rpartition("*/")
+    _, begins, comment = before[-LONGEST_COMMENT:].rpartition("/*")
+    if not ends or not begins or behind.strip() not in {"", ";"}:
         return {}
     found: dict[str, str] = {}
-    at, body = 0, comment[1].strip()
+    at, body = 0, comment.strip()
     while len(found) < MOST and (pair := _PAIR.match(body, at)):
         value = unquote(pair[2].replace("\\'", "'"), errors="replace")
         found[text.printable(unquote(pair[1], errors="replace"))[:64]] = text.printable(value)[:LONGEST]

@@ -30,9 +30,11 @@ COLUMNS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     ),
 }
 
-# what is passed over: literals, names in quotes, comments; then the name where a relation is read
+# what is passed over: literals, names in quotes, comments; then the name where a relation is read. What never
+# ends reaches to the end of the text: looked for again from every place in it, it would take minutes
 _TOKEN: Final = re.compile(
-    r"""[eE]?'(?:[^']|'')*' | "(?:[^"]|"")*" | --[^\n]* | /\*.*?\*/ | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$
+    r"""[eE]?'(?:[^']|'')*(?:'|\Z) | "(?:[^"]|"")*(?:"|\Z) | --[^\n]* | /\*.*?(?:\*/|\Z)
+    | \$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|\Z)
     | (?P<before>\b(?:from|join)\s+(?:only\s+)?|,\s*)firewall\s*\.\s*(?P<view>holds|grants)\b(?!\s*\.)
       (?P<after>\s*(?P<as>\bas\b)?\s*(?P<word>[^\W\d]\w*|")?)""",
     re.IGNORECASE | re.DOTALL | re.VERBOSE,

@@ -90,3 +90,9 @@ def test_a_comment_counts_for_its_statement_only() -> None:
 )
 def test_what_says_something_is_told_apart(text: str, about: bool) -> None:
     assert says(Judged(analyse(text, SHOP, FACTS))) is about
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("text", ["/* " * 300_000 + "*/x", "/* " * 300_000 + "a='b'*/", "*/" * 500_000])
+def test_hostile_comments_take_no_longer_than_to_read_them(text: str) -> None:
+    assert commented(text) == ({"a": "b"} if text.endswith("b'*/") else {})

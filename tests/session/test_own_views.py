@@ -56,3 +56,22 @@ def test_a_value_is_a_value() -> None:
     text = filled("SELECT * FROM firewall.holds", {"holds": [ROW]})
     assert r"'it''s \ a ''row''; DROP TABLE x --'::text" in text
     assert mentions(text) is False
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "unending",
+    [
+        "/* " * 300_000,
+        "'' " * 300_000 + "'",
+        '"" ' * 300_000 + '"',
+        " ".join(f"$a{number}$" for number in range(100_000)),
+        "from " * 200_000,
+        "," + " " * 900_000,
+    ],
+    ids=["comments", "literals", "names", "dollars", "words", "spaces"],
+)
+def test_a_text_without_an_end_takes_no_longer_than_to_read_it(unending: str) -> None:
+    """It is looked at on the event loop; looked for from every place in it, an end took minutes."""
+    assert not mentions(f"firewall {unending}")
+    assert mentions(f"SELECT FROM firewall.holds {unending}")
