@@ -171,7 +171,7 @@ class Gate:
         if self._snapshot is None or snapshot.version != self._snapshot.version:
             await asyncio.to_thread(self._analysts.publish, snapshot)
         before = self._snapshot
-        rows = self._rows if snapshot is before else await asyncio.to_thread(estimates.rows, snapshot)
+        rows = self._rows if snapshot is before else await asyncio.to_thread(_prepared, snapshot)
         await self.labelling.read(snapshot)
         if before is None or snapshot.version != before.version:
             self._new_season()
@@ -479,6 +479,12 @@ class Gate:
             _, (_, dropped) = self._cache.popitem(last=False)
             self._cached_bytes -= dropped
         return judgement
+
+
+def _prepared(snapshot: Snapshot) -> Mapping[str, float]:
+    """Row estimates; and what `touched` looks things up by, which takes as long for thousands of tables."""
+    _ = snapshot.by_word
+    return estimates.rows(snapshot)
 
 
 def _told(facts: Facts, *, lexing_safe: bool) -> Facts:

@@ -467,3 +467,10 @@ async def test_judgements_are_set_apart_from_what_the_collector_looks_at(
         await stage.judge(f"SELECT {number} FROM orders")
     await stage.judge("SELECT 6 FROM orders")
     assert settled == [3, 6]
+
+
+async def test_what_a_hold_looks_up_is_made_ready_with_the_catalog(stage: Stage) -> None:
+    stage.catalog.change()
+    assert "by_word" not in vars(stage.catalog.snapshot)
+    await stage.gate.refresh()
+    assert "by_word" in vars(stage.gate.snapshot)
