@@ -62,6 +62,8 @@ class Holding:
         self.of: dict[int, Held] = {}
         self.withdrawn: dict[int, str] = {}
         self._lost: dict[int, asyncio.Event] = {}
+        # tickets that nobody waits for because the connection is lost
+        self._deserted: set[int] = set()
         # runs by grants of so many rows, until it is known how many they had
         self._runs: dict[int, asyncio.Event] = {}
         self._clearance = clearance
@@ -99,16 +101,21 @@ class Holding:
             return await self._refused(ticket, hold, telling.voided(hold, void.why))
         finally:
             del self._lost[ticket]
+            self._deserted.discard(ticket)
 
     async def withdraw(self, ticket: int, why: str, *, lost: bool) -> None:
         """Nobody waits for it any more; where the connection is lost, some holds stay."""
         self.withdrawn[ticket] = why
-        if ticket not in self.of:
-            return  # it hears of it when it has a hold
-        held = self.of[ticket]
-        if held.grant:
-            return
-        if lost and held.outlives:
+        if lost:
+            self._deserted.add(ticket)
+        held = self.of.get(ticket)
+        # without one, it hears of it when it has a hold
+        if held is not None and not held.grant:
+            await self._give_up(ticket, held, why)
+
+    async def _give_up(self, ticket: int, held: Held, why: str) -> None:
+        """Nobody waits for this hold any more."""
+        if ticket in self._deserted and held.outlives:
             await self._desk.leave(held.hold, why)
             self._lost[ticket].set()
         else:
@@ -185,9 +192,9 @@ class Holding:
                 hold = replace(hold, reasons=(why, *hold.reasons))
             hold = replace(hold, impact=await self._clearance.impact(judgement, acts, moment()))
             await self._desk.open(hold)
-        self.of[ticket] = Held(hold.id, outlives=hold.outlives)
+        held = self.of[ticket] = Held(hold.id, outlives=hold.outlives)
         if ticket in self.withdrawn:
-            await self._desk.withdraw(hold.id, self.withdrawn[ticket])
+            await self._give_up(ticket, held, self.withdrawn[ticket])
         return hold
 
     async def _settled(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -13,10 +13,12 @@ from house import OWNER, House, open_house
 from firewall import clock
 from firewall.approval import Counted, Refused, State
 from firewall.policy import Terms
+from firewall.proxy.clearance import Clearance
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from firewall.approval import Impact
     from firewall.demo.postgres import EmbeddedPostgres
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -152,6 +154,50 @@ async def _left(house: House, hold_id: str) -> None:
     async with asyncio.timeout(20):
         while (await house.app.desk.hold(hold_id)).awaited:
             await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("lost", [True, False], ids=["lost", "cancelled"])
+async def test_who_goes_before_the_hold_is_opened_is_treated_as_who_goes_after(
+    back: House, monkeypatch: pytest.MonkeyPatch, *, lost: bool
+) -> None:
+    gathering, gathered, told = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    gather, withdraw = Clearance.impact, Clearance.withdraw
+
+    async def slowly(*asked: Any) -> Impact:
+        gathering.set()
+        await gathered.wait()
+        return await gather(*asked)
+
+    async def noted(*asked: Any, **how: Any) -> None:
+        await withdraw(*asked, **how)
+        told.set()
+
+    monkeypatch.setattr(Clearance, "impact", slowly)
+    monkeypatch.setattr(Clearance, "withdraw", noted)
+    connection = await connect(back)
+    number = 1010 + lost
+    asked = asyncio.ensure_future(connection.execute(f"DELETE FROM order_items WHERE quantity = {number}"))
+    async with asyncio.timeout(20):
+        await gathering.wait()
+        if lost:
+            opened = asyncio.ensure_future(back.next_hold())
+            connection.pgconn.finish()
+            await told.wait()
+            gathered.set()
+            hold = await opened
+            while await state(back, hold.id) != (State.PENDING, False):
+                await asyncio.sleep(0.01)
+            with pytest.raises(psycopg.OperationalError):
+                await asked
+        else:
+            await connection.cancel_safe()
+            await told.wait()
+            gathered.set()
+            with pytest.raises(psycopg.errors.QueryCanceled) as raised:
+                await asked
+            _, withdrawn, *_ = (raised.value.diag.message_detail or "").split()
+            assert (await state(back, withdrawn))[0] is State.WITHDRAWN
+    await connection.close()
 
 
 async def test_a_cancel_withdraws_what_would_outlive_the_connection(back: House) -> None:
