@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from firewall.policy.source import shown
 
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from firewall.policy.fields import FieldPath
 
     Finding = tuple[FieldPath, str]
-
-# pairs of matchers that leave nothing over
-OPPOSED: Final = (("labels", "unlabelled"), ("transaction_over", "in_transaction"))
 
 
 def contradictions(data: Any) -> Iterator[Finding]:

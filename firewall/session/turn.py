@@ -178,8 +178,7 @@ class Deciding:
         turn = self.turn
         if turn is not None and turn.ticket == ticket and turn.stage is Stage.CLEARING:
             turn.ruling = ruling
-            for work in self._granted:
-                work.ruling = ruling
+            self._granted[0].ruling = ruling  # the others of a batch are the same work
 
     def cleared(self, ticket: int, bounds: Bounds | None = None) -> bool:
         """Leave was given, within these bounds, and the log says so; it hears if nobody waits for it now.
