@@ -2,7 +2,6 @@
 
 What is kept is the small immutable judgement, never a tree; the key is the exact text, the session's facts,
 the catalog's version and the policy's revision, so nothing has to be thrown away when one of them changes.
-The memory is bounded in bytes, because an IN list can be a megabyte.
 
 A verdict that depends on more than that (on the clock, the open transaction, …: `verdict.facts`) is made anew
 whenever it is asked for; what is remembered of it is the analysis. `now` gives the one that counts.
@@ -11,7 +10,6 @@ whenever it is asked for; what is remembered of it is the analysis. `now` gives 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,10 +19,12 @@ from firewall.catalog import estimates
 from firewall.catalog.touched import touched
 from firewall.judgement import Judgement
 from firewall.labelling import Labelling, Remembered
+from firewall.memory import Memory
 from firewall.places import Places
 from firewall.policy import Action, Fact, Moment
 from firewall.policy.moment import UNKNOWN
 from firewall.policy.risk import LARGE
+from firewall.readings import Readings
 from firewall.season import Season
 from firewall.shown import Shown
 from firewall.sql import Analysis, Effect, Facts, Kind, ObjectType
@@ -39,17 +39,12 @@ if TYPE_CHECKING:
     from firewall.session import Watch
     from firewall.workers import Analysts
 
-CACHE_BYTES = 32 * 1024 * 1024
-# So many new judgements are set apart from what the collector looks at: a millisecond at a time.
-SETTLE_EVERY = 50
 # A text whose catalog changes this often while it is analysed is judged with its names in doubt.
 MAX_READINGS = 3
 # Settings by which a session says why it does something; see `proxy.claims`.
 CLAIMS = frozenset({"firewall.intent", "firewall.ticket", "firewall.on_behalf_of"})
 # Shapes that agents are known to have run; those that are forgotten are asked for again.
 MAX_SEEN = 100_000
-# what one effect, reason or name weighs in CPython, roughly and rather too much
-_WEIGHT = 600
 
 # what these do shows in the relations that a text reaches by name; the others may reach anything
 _BY_NAME = frozenset(
@@ -109,17 +104,10 @@ class Gate:
         self._places: Places | None = None
         # of which catalog and text it was asked last, and the answer
         self._touched = ("", "", "")
-        # readings of the catalog: how many were asked for, which of them judging waits for, and up to
-        # which of them the snapshot serves
-        self._wanted = 0
-        self._needed = 0
-        self._served = 0
-        self._reading: asyncio.Task[None] | None = None
+        self._readings = Readings(self._read)
         # one analysis serves everyone who asks for the same while it runs
         self._analyses: dict[tuple[object, ...], asyncio.Task[Analysis]] = {}
-        self._cache: OrderedDict[tuple[object, ...], tuple[Judgement, int]] = OrderedDict()
-        self._cached_bytes = 0
-        self._unsettled = 0
+        self._memory = Memory()
 
     @property
     def policy(self) -> Policy:
@@ -139,8 +127,7 @@ class Gate:
 
     def outdate(self) -> None:
         """The catalog has changed: from now on nothing is judged by what was read before this call."""
-        self._wanted += 1
-        self._needed = self._wanted
+        self._readings.outdate()
         self._new_season()
 
     def _new_season(self) -> None:
@@ -149,24 +136,14 @@ class Gate:
 
     async def refresh(self) -> Snapshot:
         """A catalog whose reading began after this call; judging goes on meanwhile. Raises CatalogError."""
-        self._wanted += 1
-        await self._read_up_to(self._wanted)
+        await self._readings.refresh()
         return self.snapshot
 
     async def current(self) -> None:
         """Return when the snapshot is not known to be out of date. Raises CatalogError."""
-        await self._read_up_to(self._needed)
-
-    async def _read_up_to(self, wanted: int) -> None:
-        """Whoever asks before a reading begins shares it."""
-        while self._served < wanted:
-            if self._reading is None or self._reading.done():
-                self._reading = asyncio.create_task(self._read())
-                self._reading.add_done_callback(self._has_read)
-            await asyncio.shield(self._reading)
+        await self._readings.catch_up()
 
     async def _read(self) -> None:
-        serves = self._wanted
         snapshot = await self._read_catalog()
         if self._snapshot is None or snapshot.version != self._snapshot.version:
             await asyncio.to_thread(self._analysts.publish, snapshot)
@@ -179,18 +156,11 @@ class Gate:
         large = frozenset(name for name, rows in self._rows.items() if rows >= LARGE)
         self._sizes += large != self._large
         self._large = large
-        self._served = serves
         if before is not None and before is not snapshot:
             self._places = None
             parts = [*before.relations, *before.functions]
             del before
             asyncio.get_running_loop().run_in_executor(None, heap.let_go, parts)  # nobody waits for it
-
-    def _has_read(self, reading: asyncio.Task[None]) -> None:
-        if self._reading is reading:
-            self._reading = None
-        if not reading.cancelled():
-            reading.exception()  # who waits for it has it; nobody may be waiting any more
 
     def remembered(
         self, subject: Subject, text: str, facts: Facts, *, lexing_safe: bool, moment: Moment = UNKNOWN
@@ -199,15 +169,11 @@ class Gate:
 
         moment: what the session knows of it; clock and estimates are added here.
         """
-        if self._served < self._needed:
+        if not self._readings.current:
             return None
         key = self._key(subject, text, _told(facts, lexing_safe=lexing_safe))
-        known = self._cache.get(key)
-        if known is None:
-            return None
-        self._cache.move_to_end(key)
-        judgement = known[0]
-        if not judgement.verdict.facts:
+        judgement = self._memory.get(key)
+        if judgement is None or not judgement.verdict.facts:
             return judgement
         return self._rejudged(judgement, self.at(self._foreseen(subject, moment)))
 
@@ -216,7 +182,7 @@ class Gate:
         over.
         """
         return (
-            self._served >= self._needed
+            self._readings.current
             and self._snapshot is not None
             and judgement.catalog == self._snapshot.version
             and judgement.verdict.revision == self._policy.revision
@@ -403,7 +369,7 @@ class Gate:
             if analysis.volatile and prepared:
                 texts = tuple((name, body) for name, body in prepared.items() if body is not None)
                 analysis = await self._analyse(text, snapshot, replace(facts, prepared=texts))
-            if self._served >= self._needed and snapshot.version == self.snapshot.version:
+            if self._readings.current and snapshot.version == self.snapshot.version:
                 break
         else:
             # it changes faster than a text is analysed
@@ -412,7 +378,7 @@ class Gate:
         judgement = self._evaluate(subject, text, facts, analysis, moment, in_doubt=in_doubt)
         if in_doubt or analysis.volatile or judgement.native:
             return judgement
-        return self._remember(self._key(subject, text, facts), judgement)
+        return self._memory.keep(self._key(subject, text, facts), judgement)
 
     async def _analyse(self, text: str, snapshot: Snapshot, facts: Facts) -> Analysis:
         key = (text, snapshot.version, facts)
@@ -458,27 +424,6 @@ class Gate:
     def _key(self, subject: Subject, text: str, facts: Facts) -> tuple[object, ...]:
         version = self._snapshot.version if self._snapshot else ""
         return subject, text, facts, version, self._policy.revision, self.labelling.version, self._sizes
-
-    def _remember(self, key: tuple[object, ...], judgement: Judgement) -> Judgement:
-        """The one that is remembered: of two who worked out the same at the same time, the first one's."""
-        known = self._cache.get(key)
-        if known is not None:
-            return known[0]
-        size = 2 * len(judgement.sql) + _WEIGHT * (
-            2 + len(judgement.effects) + len(judgement.verdict.reasons) + len(judgement.analysis.statements)
-        )
-        if size > CACHE_BYTES // 8:
-            return judgement  # one text must not push out all others
-        self._cache[key] = (judgement, size)
-        self._cached_bytes += size
-        self._unsettled += 1
-        if self._unsettled >= SETTLE_EVERY:
-            self._unsettled = 0
-            heap.settle()
-        while self._cached_bytes > CACHE_BYTES:
-            _, (_, dropped) = self._cache.popitem(last=False)
-            self._cached_bytes -= dropped
-        return judgement
 
 
 def _prepared(snapshot: Snapshot) -> Mapping[str, float]:

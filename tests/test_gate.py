@@ -14,6 +14,7 @@ from firewall import gate as gates
 from firewall import policy, sql
 from firewall.errors import CatalogError
 from firewall.judgement import Judgement
+from firewall.memory import Memory
 from firewall.policy import Action, Subject
 from firewall.sql.analyse import analyse
 from tests.sql.shop import SHOP
@@ -205,16 +206,14 @@ async def test_one_analysis_serves_everyone_who_waits_for_it(stage: Stage) -> No
     assert stage.remembered(READ)
 
 
-async def test_the_memory_is_bounded_in_bytes_and_keeps_what_is_used(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gates, "CACHE_BYTES", 30_000)
+async def test_the_memory_is_bounded_in_bytes_and_keeps_what_is_used(stage: Stage) -> None:
+    memory = stage.gate._memory = Memory(30_000)
     await stage.judge(READ)
     for i in range(50):
         await stage.judge(f"{READ} WHERE id = {i}")
         assert stage.remembered(READ)
-    assert stage.gate._cached_bytes <= 30_000
-    assert stage.gate._cached_bytes == sum(size for _, size in stage.gate._cache.values())
+    assert memory.bytes <= 30_000
+    assert memory.bytes == sum(size for _, size in memory._known.values())
     assert not stage.remembered(f"{READ} WHERE id = 0")
     await stage.judge(f"{READ} WHERE id IN ({', '.join(['1'] * 2_000)})")
     assert stage.remembered(READ)
@@ -222,7 +221,9 @@ async def test_the_memory_is_bounded_in_bytes_and_keeps_what_is_used(
 
 async def test_many_who_judge_the_same_are_counted_once(stage: Stage) -> None:
     await asyncio.gather(*(stage.judge(READ) for _ in range(20)))
-    assert stage.gate._cached_bytes == sum(size for _, size in stage.gate._cache.values())
+    memory = stage.gate._memory
+    assert memory.bytes == sum(size for _, size in memory._known.values())
+    assert len(memory) == 1
 
 
 async def test_a_refresh_is_shared_by_those_who_asked_before_it_began(stage: Stage) -> None:
@@ -460,9 +461,9 @@ def labelling(label: str) -> policy.Policy:
 async def test_judgements_are_set_apart_from_what_the_collector_looks_at(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gates, "SETTLE_EVERY", 3)
+    memory = stage.gate._memory = Memory(settle_every=3)
     settled = []
-    monkeypatch.setattr("firewall.heap.settle", lambda: settled.append(len(stage.gate._cache)))
+    monkeypatch.setattr("firewall.heap.settle", lambda: settled.append(len(memory)))
     for number in range(7):
         await stage.judge(f"SELECT {number} FROM orders")
     await stage.judge("SELECT 6 FROM orders")
