@@ -98,7 +98,9 @@ class Past:
 
     async def settle(self, statement: str, rows: int) -> None:
         """The statement has ended, and has returned so many rows."""
-        mine = and_(_SPENT.database == self._name, _SPENT.statement == self._key(statement))
+        mine = and_(
+            _SPENT.database == self._name, _SPENT.statement == self._key(statement), _SPENT.open.is_(True)
+        )
         at = clock.stamp(clock.now())
         change = update(tables.spending).where(mine).values(rows=rows, open=False, at=at)
 

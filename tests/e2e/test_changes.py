@@ -22,16 +22,16 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 TABLES = """
 CREATE TABLE parents (id int PRIMARY KEY);
 CREATE TABLE children (id int PRIMARY KEY, parent int REFERENCES parents ON DELETE CASCADE);
-CREATE TABLE notes (id int);
+CREATE TABLE counts (id int);
 CREATE TABLE looked AS SELECT generate_series(1, 20) AS id;
-CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS
-  $$BEGIN INSERT INTO public.notes VALUES (new.id); RETURN new; END$$;
-CREATE TABLE noted (id int);
-CREATE TRIGGER notes AFTER INSERT ON noted FOR EACH ROW EXECUTE FUNCTION noted();
+CREATE FUNCTION counted() RETURNS trigger LANGUAGE plpgsql AS
+  $$BEGIN INSERT INTO public.counts VALUES (new.id); RETURN new; END$$;
+CREATE TABLE counted (id int);
+CREATE TRIGGER counts AFTER INSERT ON counted FOR EACH ROW EXECUTE FUNCTION counted();
 CREATE FUNCTION switch() RETURNS text LANGUAGE sql
   RETURN pg_catalog.set_config('transaction_read_only', 'off', false);
-CREATE FUNCTION change(n int) RETURNS int LANGUAGE sql AS 'INSERT INTO public.notes VALUES (n) RETURNING id';
-GRANT ALL ON parents, children, notes, noted, looked TO public;
+CREATE FUNCTION change(n int) RETURNS int LANGUAGE sql AS 'INSERT INTO public.counts VALUES (n) RETURNING id';
+GRANT ALL ON parents, children, counts, counted, looked TO public;
 INSERT INTO parents SELECT generate_series(1, 20);
 INSERT INTO children SELECT id, (id + 1) / 2 FROM generate_series(1, 20) AS id;
 """
@@ -44,7 +44,7 @@ approval: {groups: [dba]}
 rules:
   - {name: session, allow: [transaction, setting, session], why: harmless}
   - {name: reads, allow: read, why: read only, obligations: {read_only: true}, when: {relations: looked}}
-  - {name: other reads, allow: read, why: w, when: {relations: [parents, children, notes, noted]}}
+  - {name: other reads, allow: read, why: w, when: {relations: [parents, children, counts, counted]}}
   - {name: calls, allow: execute, why: w}
   - {name: empties, allow: truncate, why: w, obligations: {max_affected_rows: 3}}
   - name: changes
@@ -82,65 +82,65 @@ async def refused(connection: psycopg.AsyncConnection[tuple[object, ...]], sql: 
 async def test_more_than_so_many_are_undone(changing: House) -> None:
     """By simple and extended queries, in and outside of transactions, also what a tag does not show."""
     count = changing.count
-    notes = "INSERT INTO notes SELECT generate_series(1, 3)"
+    counts = "INSERT INTO counts SELECT generate_series(1, 3)"
     async with connected(changing) as connection:
-        await connection.execute(notes)
-        await connection.execute("INSERT INTO notes SELECT generate_series(1, %s)", [3])
-        assert count("notes") == 6
-        assert await refused(connection, notes.replace("3", "4")) == "QF007"
-        assert await refused(connection, "INSERT INTO notes SELECT generate_series(1, %s)", 4) == "QF007"
+        await connection.execute(counts)
+        await connection.execute("INSERT INTO counts SELECT generate_series(1, %s)", [3])
+        assert count("counts") == 6
+        assert await refused(connection, counts.replace("3", "4")) == "QF007"
+        assert await refused(connection, "INSERT INTO counts SELECT generate_series(1, %s)", 4) == "QF007"
         for beyond in (
-            "WITH gone AS (DELETE FROM notes WHERE id < 3) INSERT INTO notes VALUES (9)",
+            "WITH gone AS (DELETE FROM counts WHERE id < 3) INSERT INTO counts VALUES (9)",
             "DELETE FROM parents WHERE id < 3",  # with two children each
-            "INSERT INTO noted VALUES (1), (2)",  # and a note each
-            "EXPLAIN ANALYZE DELETE FROM notes",
-            "CREATE TABLE copies AS SELECT id FROM notes",
-            "DELETE FROM notes RETURNING id",
+            "INSERT INTO counted VALUES (1), (2)",  # and a note each
+            "EXPLAIN ANALYZE DELETE FROM counts",
+            "CREATE TABLE copies AS SELECT id FROM counts",
+            "DELETE FROM counts RETURNING id",
         ):
             assert await refused(connection, beyond) == "QF007", beyond
         # what cannot be counted is not let through
-        for unseen in ("TRUNCATE notes", "DO $$BEGIN DELETE FROM public.notes; END$$"):
+        for unseen in ("TRUNCATE counts", "DO $$BEGIN DELETE FROM public.counts; END$$"):
             assert await refused(connection, unseen) == "42501", unseen
-        assert count("notes") == 6
-        assert (count("parents"), count("children"), count("noted")) == (20, 20, 0)
-        await connection.execute("INSERT INTO noted VALUES (1)")
+        assert count("counts") == 6
+        assert (count("parents"), count("children"), count("counted")) == (20, 20, 0)
+        await connection.execute("INSERT INTO counted VALUES (1)")
         # a transaction fails, and nothing of it lasts but what a savepoint keeps
         await connection.execute("BEGIN")
-        await connection.execute(notes)
+        await connection.execute(counts)
         await connection.execute("SAVEPOINT here")
-        assert await refused(connection, "DELETE FROM notes") == "QF007"
-        assert await refused(connection, "SELECT id FROM notes") == "25P02"
+        assert await refused(connection, "DELETE FROM counts") == "QF007"
+        assert await refused(connection, "SELECT id FROM counts") == "25P02"
         await connection.execute("ROLLBACK TO here")
         await connection.execute("COMMIT")
-        assert count("notes") == 10
+        assert count("counts") == 10
         async with connection.cursor() as cursor:
-            async with cursor.copy("COPY notes FROM STDIN") as copy:
+            async with cursor.copy("COPY counts FROM STDIN") as copy:
                 await copy.write("1\n2\n3\n")
             with pytest.raises(psycopg.Error) as caught:
-                async with cursor.copy("COPY notes FROM STDIN") as copy:
+                async with cursor.copy("COPY counts FROM STDIN") as copy:
                     await copy.write("1\n2\n3\n4\n")
             assert caught.value.sqlstate == "QF007"
-        assert count("notes") == 13
+        assert count("counts") == 13
         async with connection.transaction(), connection.pipeline():
-            await connection.execute("DELETE FROM notes WHERE id > 50")
-            await connection.execute("INSERT INTO notes VALUES (1), (1), (1)")
+            await connection.execute("DELETE FROM counts WHERE id > 50")
+            await connection.execute("INSERT INTO counts VALUES (1), (1), (1)")
 
 
 async def test_batches_and_rows_fetched_in_parts_are_counted(changing: House) -> None:
     connection = await asyncpg.connect(changing.dsn())
-    before = changing.count("notes")
-    assert await connection.fetchval("INSERT INTO notes VALUES (50) RETURNING id") == 50
+    before = changing.count("counts")
+    assert await connection.fetchval("INSERT INTO counts VALUES (50) RETURNING id") == 50
     with pytest.raises(asyncpg.PostgresError) as caught:
-        await connection.fetchval("UPDATE notes SET id = id RETURNING id")
+        await connection.fetchval("UPDATE counts SET id = id RETURNING id")
     assert caught.value.sqlstate == "QF007"
-    await connection.executemany("INSERT INTO notes VALUES ($1)", [(n,) for n in range(3)])
+    await connection.executemany("INSERT INTO counts VALUES ($1)", [(n,) for n in range(3)])
     with pytest.raises(asyncpg.PostgresError) as caught:
-        await connection.executemany("INSERT INTO notes VALUES ($1)", [(n,) for n in range(4)])
+        await connection.executemany("INSERT INTO counts VALUES ($1)", [(n,) for n in range(4)])
     assert caught.value.sqlstate == "QF007"
-    await connection.copy_records_to_table("notes", records=[(n,) for n in range(3)])
+    await connection.copy_records_to_table("counts", records=[(n,) for n in range(3)])
     with pytest.raises(asyncpg.PostgresError):
-        await connection.copy_records_to_table("notes", records=[(n,) for n in range(4)])
-    assert changing.count("notes") == before + 7
+        await connection.copy_records_to_table("counts", records=[(n,) for n in range(4)])
+    assert changing.count("counts") == before + 7
     await connection.close()
 
 
@@ -157,7 +157,7 @@ async def test_approved_is_approved_for_so_many(changing: House) -> None:
 
 async def test_what_is_read_only_changes_nothing(changing: House) -> None:
     """Postgres says so itself, and nothing in the session or inside the statement switches that off."""
-    before = changing.count("notes")
+    before = changing.count("counts")
     write = "SELECT change(id) FROM looked LIMIT 1"
     async with connected(changing) as connection:
         assert len(await (await connection.execute("SELECT id FROM looked")).fetchall()) == 20
@@ -187,8 +187,8 @@ async def test_what_is_read_only_changes_nothing(changing: House) -> None:
         assert await refused(connection, write) == "25006"
         await connection.execute("ROLLBACK")
         # other statements write as before
-        await connection.execute("INSERT INTO notes VALUES (1)")
-    assert changing.count("notes") == before + 1
+        await connection.execute("INSERT INTO counts VALUES (1)")
+    assert changing.count("counts") == before + 1
 
 
 async def test_a_cursor_that_was_declared_read_only_is_fetched_from_read_only(changing: House) -> None:

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 DOMAIN = """
-CREATE TABLE noted (what text); INSERT INTO noted VALUES ('kept');
+CREATE TABLE kept_words (what text); INSERT INTO kept_words VALUES ('kept');
 CREATE FUNCTION forget(text) RETURNS boolean LANGUAGE plpgsql AS
-    $$ BEGIN DELETE FROM public.noted; RETURN true; END $$;
+    $$ BEGIN DELETE FROM public.kept_words; RETURN true; END $$;
 CREATE DOMAIN forgetting AS text CHECK (forget(VALUE));
 """
 
@@ -37,7 +37,7 @@ async def test_a_domain_by_its_number_is_held(house: House) -> None:
         hold = await house.decide(approve=False, reason="no")
         assert hold is not None
         assert await running
-        assert house.count("noted") == 1
+        assert house.count("kept_words") == 1
     finally:
         with psycopg.connect(house.postgres.dsn(house.database), autocommit=True) as admin:
-            admin.execute("DROP DOMAIN forgetting; DROP FUNCTION forget; DROP TABLE noted")
+            admin.execute("DROP DOMAIN forgetting; DROP FUNCTION forget; DROP TABLE kept_words")

@@ -148,3 +148,16 @@ async def test_two_firewalls_take_from_one_budget(store: Store, url: str) -> Non
     finally:
         await other.close()
     assert sum(each.rows for each in taken) == 100
+
+
+async def test_a_statement_that_is_asked_for_again_counts_once(store: Store) -> None:
+    """An approval that is void gives back what was set aside, and the next one takes anew."""
+    past = store.past("shop")
+    assert await past.take("bot", "s.1", [HOUR], most=10) == Taken(10)
+    await past.settle("s.1", 0)
+    assert await past.take("bot", "s.1", [HOUR], most=10) == Taken(10)
+    await past.settle("s.1", 7)
+    assert await past.spent("bot", [HOUR]) == {"addresses": 7}
+    # what has ended is not touched by a later word of it
+    await past.settle("s.1", 0)
+    assert await past.spent("bot", [HOUR]) == {"addresses": 7}
