@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from firewall.answers import whole
 from firewall.audit import published
 from firewall.errors import FirewallError
 
@@ -185,8 +186,7 @@ async def _fetch(url: str) -> str:
         async with aiohttp.ClientSession(timeout=timeout) as http, http.get(url) as answer:
             if answer.status not in _ACCEPTED:
                 raise PublishError(f"`{shown(url)}` cannot be read: the answer is {answer.status}")
-            data = await answer.content.read(MAX_BYTES)
-            return data.decode()
+            return (await whole(answer, MAX_BYTES)).decode()
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         raise PublishError(f"`{shown(url)}` cannot be read ({type(error).__name__})") from None
 

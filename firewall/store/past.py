@@ -98,11 +98,11 @@ class Past:
 
     async def settle(self, statement: str, rows: int) -> None:
         """The statement has ended, and has returned so many rows."""
-        mine = and_(
-            _SPENT.database == self._name, _SPENT.statement == self._key(statement), _SPENT.open.is_(True)
-        )
+        mine = and_(_SPENT.database == self._name, _SPENT.statement == self._key(statement))
         at = clock.stamp(clock.now())
-        change = update(tables.spending).where(mine).values(rows=rows, open=False, at=at)
+        # what came to nothing is forgotten: the statement may be asked for anew, and then counts once
+        forget = delete(tables.spending).where(mine)
+        change = update(tables.spending).where(mine).values(rows=rows, open=False, at=at) if rows else forget
 
         def work(connection: Connection) -> None:
             connection.execute(change)

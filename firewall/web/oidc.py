@@ -19,6 +19,8 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
+from firewall.answers import whole
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -137,7 +139,7 @@ async def _json(
         async with http.request(method, url, data=form, allow_redirects=False) as answer:
             if answer.status != 200:
                 raise OidcError(f"the provider answers {answer.status}")
-            return json.loads(await answer.content.read(MAX_ANSWER))
+            return json.loads(await whole(answer, MAX_ANSWER))
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         raise OidcError(f"the provider cannot be asked ({type(error).__name__})") from error
 

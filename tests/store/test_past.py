@@ -158,6 +158,3 @@ async def test_a_statement_that_is_asked_for_again_counts_once(store: Store) -> 
     assert await past.take("bot", "s.1", [HOUR], most=10) == Taken(10)
     await past.settle("s.1", 7)
     assert await past.spent("bot", [HOUR]) == {"addresses": 7}
-    # what has ended is not touched by a later word of it
-    await past.settle("s.1", 0)
-    assert await past.spent("bot", [HOUR]) == {"addresses": 7}

@@ -208,7 +208,7 @@ async def test_a_killed_firewall_leaves_a_log_that_verifies(url: str, when: int,
         if durable >= when:
             break
     process.send_signal(signal.SIGKILL)
-    # `communicate` would read past what the loop above has already taken in, and begin in the middle of a line
+    # `communicate` would not see what the loop above has read ahead, and begin in the middle of a line
     rest = process.stdout.read()
     process.communicate()
     durable = max([durable, *map(int, rest.split())])
