@@ -117,7 +117,8 @@ def compiled_copy(folder: Path) -> str:
 
     What was compiled before from the same sources is taken from `build/`.
     """
-    digest = hashlib.sha256(sys.version.encode())
+    # tests ask mypyc for code that is made quickly; nobody is to measure that
+    digest = hashlib.sha256(f"{sys.version} {os.environ.get('MYPYC_OPT_LEVEL', '3')}".encode())
     files = {
         path
         for name in SOURCES
