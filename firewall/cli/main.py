@@ -14,31 +14,7 @@ from rich.text import Text
 from typer.exceptions import TyperException
 
 from firewall.channels import visible
-from firewall.cli import (
-    agents,
-    audit,
-    audit_bypass,  # noqa: F401 — a command of the group `audit`, as are the next
-    audit_erase,  # noqa: F401 — as above
-    audit_evidence,  # noqa: F401 — as above
-    audit_export,  # noqa: F401 — as above
-    audit_proof,  # noqa: F401 — as above
-    audit_schema,  # noqa: F401 — as above
-    catalog,
-    demo,
-    explain,
-    grants,
-    holds,
-    init,
-    labels,
-    logs,
-    people,
-    policy,
-    policy_diff,  # noqa: F401 — a command of the group `policy`, as is the next
-    policy_reload,  # noqa: F401 — as above
-    policy_replay,  # noqa: F401 — as above
-    report,
-    serve,
-)
+from firewall.cli import logs, parts
 from firewall.cli.command import MARKUP, Common, Config, Json
 from firewall.cli.exits import MEANINGS, Exit, code
 from firewall.errors import FirewallError
@@ -49,31 +25,21 @@ if TYPE_CHECKING:
 REPORT = f"report it to the maintainers with what you ran; {logs.DEBUG}=1 shows more"
 EXITS = "\n".join(("\b\nExit codes:", *(f"{number:>4}  {meaning}" for number, meaning in MEANINGS.items())))
 
-app = typer.Typer(
-    name="firewall",
-    help="A Postgres firewall for AI agents.",
-    epilog=EXITS,
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=MARKUP,
-    pretty_exceptions_enable=False,
-)
-for part in (
-    init,
-    serve,
-    agents,
-    people,
-    holds,
-    grants,
-    audit,
-    report,
-    policy,
-    explain,
-    labels,
-    catalog,
-    demo,
-):
-    app.add_typer(part.app)
+
+def _app(arguments: Sequence[str]) -> typer.Typer:
+    app = typer.Typer(
+        name="firewall",
+        help="A Postgres firewall for AI agents.",
+        epilog=EXITS,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=MARKUP,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_common)
+    for part in parts.named(arguments):
+        app.add_typer(part)
+    return app
 
 
 def _show_version(asked: bool) -> None:  # noqa: FBT001 — typer's callback
@@ -87,7 +53,6 @@ Version = Annotated[
 ]
 
 
-@app.callback()
 def _common(
     ctx: typer.Context,
     config: Config = None,
@@ -104,8 +69,9 @@ def run(arguments: Sequence[str] | None = None) -> Exit | int:
             stream.reconfigure(errors="backslashreplace")
     logs.configure(logs.QUIET)
     try:
+        given = list(sys.argv[1:] if arguments is None else arguments)
         # not typer's standalone mode: it would print errors in its own way
-        result = app(args=None if arguments is None else list(arguments), standalone_mode=False)
+        result = _app(given)(args=given, standalone_mode=False)
     except FirewallError as error:
         _complain(error.message, error.hint)
         return code(error)
