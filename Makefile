@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 # one more than there are processors: tests wait for servers and disks, too
 TESTERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# every process would compile all sources anew
+unexport PYTHONDONTWRITEBYTECODE
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
@@ -12,7 +14,7 @@ help: ## list the targets
 
 $(STAMP): pyproject.toml .ci/constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c .ci/constraints.txt -e '.[dev]'
 	@touch $@
 
 setup: $(STAMP) ## make the virtual environment
