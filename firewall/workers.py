@@ -9,28 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import multiprocessing
 import resource
 import signal
 import sys
 import tempfile
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import structlog
-from pebble import ProcessExpired, ProcessPool
-
 from firewall import sql
+from firewall.crew import Crew, CrewError, FailedError
 from firewall.published import Published, Reader
 from firewall.sql.analyse import analyse
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from firewall.catalog import Snapshot
-
-log = structlog.get_logger(__name__)
 
 # A statement that takes longer is hostile or beyond review; the p99 to reach is 10 ms.
 DEADLINE_SECONDS = 5.0
@@ -53,8 +45,7 @@ class Analysts:
         self._workers = workers
         self._folder = tempfile.TemporaryDirectory(prefix="query-firewall-")
         self._published = Published(Path(self._folder.name))
-        self._closed = False
-        self._pool = _pool(workers)
+        self._crew = Crew(workers, _start)
 
     def publish(self, snapshot: Snapshot) -> None:
         """Make a catalog known to the workers; texts are analysed against published catalogs only.
@@ -74,47 +65,35 @@ class Analysts:
         """What `text` would do against the published catalog of that version."""
         if len(text.encode(errors="surrogatepass")) > MAX_TEXT_BYTES:
             return sql.unknown(f"the text is longer than {MAX_TEXT_BYTES >> 20} MiB", text, facts)
-        future = self._schedule((str(self._published.path(version)), version, text, facts))
+        path = str(self._published.path(version))
         # INVARIANT: 3. what is not understood is refused or held: every failure here is `unknown`
         try:
-            return await asyncio.wrap_future(future)
+            found: sql.Analysis = await self._crew.call(
+                _analyse, path, version, text, facts, seconds=DEADLINE_SECONDS
+            )
         except TimeoutError:
             why = f"its analysis took longer than {DEADLINE_SECONDS:g} s"
-        except (ProcessExpired, BrokenProcessPool):
+        except CrewError:
             why = "its analysis crashed"
-        except MemoryError:
-            why = "its analysis needed too much memory"
+        except FailedError as error:
+            why = f"its analysis failed ({error.kind})"
+            if error.kind == "MemoryError":
+                why = "its analysis needed too much memory"
         except Exception as error:  # noqa: BLE001 — a bug here may cost a hold, never a passage or a session
             why = f"its analysis failed ({type(error).__name__})"
+        else:
+            return found
         return sql.unknown(why, text, facts)
 
-    def _schedule(self, args: tuple[str, str, str, sql.Facts]) -> Future[sql.Analysis]:
-        try:
-            return self._pool.schedule(_analyse, args=args, timeout=DEADLINE_SECONDS)
-        except RuntimeError:
-            # a worker that is killed while it has nothing to do takes pebble's whole pool along
-            if self._closed:
-                raise
-        log.error("the analysis workers are started anew")
-        broken, self._pool = self._pool, _pool(self._workers)
-        broken.stop()  # type: ignore[no-untyped-call]  # pebble annotates only some of its methods
-        return self._pool.schedule(_analyse, args=args, timeout=DEADLINE_SECONDS)
+    @property
+    def pids(self) -> list[int]:
+        """Of the worker processes."""
+        return self._crew.pids
 
     def close(self) -> None:
         """End the workers."""
-        self._closed = True
-        self._pool.stop()  # type: ignore[no-untyped-call]  # pebble annotates only some of its methods
-        self._pool.join()
+        self._crew.close()
         self._folder.cleanup()
-
-
-def _pool(workers: int) -> ProcessPool:
-    return ProcessPool(
-        max_workers=workers,
-        context=multiprocessing.get_context("spawn"),
-        initializer=_start,
-        max_tasks=100_000,
-    )
 
 
 def _start() -> None:

@@ -69,7 +69,7 @@ async def test_a_worker_that_is_killed_costs_one_unknown(
         waiting = asyncio.ensure_future(analysts.analyse("SELECT 1", SHOP.version, sql.Facts()))
         await asyncio.sleep(0)
         # its own only: other tests' servers have workers as well
-        for pid in list(analysts._pool._pool_manager.worker_manager.workers):
+        for pid in analysts.pids:
             os.kill(pid, signal.SIGKILL)
         assert (await waiting).opaque == "its analysis crashed"
     await _recovers(analysts)
