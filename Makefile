@@ -23,7 +23,7 @@ demo: $(STAMP) ## play the main job: a Postgres, the firewall, an agent, and you
 	$(BIN)/firewall demo
 
 test: $(STAMP) ## run every test
-	$(BIN)/python -m pytest -n $(TESTERS) --dist worksteal
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 check: $(STAMP) ## lint, types, layering
 	$(BIN)/ruff check .

@@ -20,9 +20,18 @@ hypothesis.settings.register_profile("dev", deadline=None)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
+# begun last, everybody would wait for them; a file's tests stay in one process and in their order
+LONGEST = (
+    *("tests/test_compiled.py", "tests/cli/test_serve.py", "tests/policy/test_properties.py"),
+    *("tests/benchmarks/test_quick.py", "tests/soak/test_short.py", "tests/cli/test_explain.py"),
+    *("tests/conformance/test_short.py", "tests/channels/test_card.py", "tests/catalog/test_introspect.py"),
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What compiles takes minutes: begun last, everybody would wait for it."""
-    items.sort(key=lambda item: item.path.name != "test_compiled.py")
+    """The longest files first."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(LONGEST)))
 
 
 @pytest.fixture(scope="session")
