@@ -37,7 +37,7 @@ UNSEEN: Final = frozenset(
     }
 )
 # these change nothing
-_READS: Final = frozenset({Kind.READ, Kind.TRANSACTION, Kind.SESSION})
+_READS: Final = frozenset({Kind.READ, Kind.TRANSACTION, Kind.SESSION, Kind.COPY_OUT})
 _WHOLE_ROW: Final = 0
 CURSOR: Final = "declare_cursor_stmt"
 
@@ -52,7 +52,8 @@ def masks(analysis: Analysis, effects: tuple[Effect, ...], owed: Obligations, la
     if analysis.error is not None or len(analysis.statements) != 1:
         return None
     (statement,) = analysis.statements
-    if statement.opaque or any(effect.kind in UNSEEN for effect in effects):
+    unseen = UNSEEN if statement.copy_out is None else UNSEEN - {Kind.COPY_OUT}
+    if statement.opaque or any(effect.kind in unseen for effect in effects):
         return None
     if statement.output is None:
         # nothing to mask, if nothing of it can be returned
@@ -120,6 +121,23 @@ def masking(gate: Gate, judgement: Judgement, owed: Obligations, key: bytes) -> 
         # a cursor WITH HOLD runs when its transaction is committed
         lingers=any(effect.kind not in _READS for effect in judgement.effects)
         or any(statement.node == CURSOR for statement in judgement.analysis.statements),
+        copying=_copying(judgement.analysis),
+    )
+
+
+def _copying(analysis: Analysis) -> session.Copying | None:
+    sent = analysis.statements[0].copy_out
+    if sent is None:
+        return None
+    return session.Copying(
+        sent.query,
+        session.Format(sent.format.value),
+        sent.header,
+        sent.delimiter,
+        sent.null,
+        sent.quote,
+        sent.escape,
+        sent.encoding,
     )
 
 

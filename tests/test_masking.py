@@ -50,6 +50,9 @@ async def masked(text: str) -> list[str] | None:
         ("SELECT reverse(n), n FROM (SELECT card_number AS n FROM payments) AS p", ["null", "partial"]),
         ("SELECT name FROM products", ["-"]),
         ("SELECT 1", []),
+        ("COPY customers TO STDOUT", ["-", "-", "hash", "hash"]),
+        ("COPY customers (email, id) TO STDOUT (FORMAT binary)", ["hash", "-"]),
+        ("COPY (SELECT lower(email) AS x, id FROM customers) TO STDOUT CSV HEADER", ["hash", "-"]),
         ("DELETE FROM order_items WHERE order_id = 1", []),
     ],
 )
@@ -61,7 +64,10 @@ async def test_a_column_is_masked_by_where_it_comes_from(text, forms):
     "text",
     [
         "SELECT email FROM customers; SELECT 1",
-        "COPY customers (email) TO STDOUT",
+        "COPY customers (email) TO '/tmp/never'",
+        "COPY (SELECT email FROM customers) TO PROGRAM 'cat'",
+        "COPY (SELECT email FROM customers) TO STDOUT (FORMAT json)",
+        "COPY (SELECT nonsense(email) FROM customers) TO STDOUT",
         "SELECT email FROM",
         "DO $$ BEGIN END $$",
         "SELECT nonsense(email) FROM customers",

@@ -257,6 +257,7 @@ def _relations(rows: Mapping[str, Rows]) -> tuple[Relation, ...]:
                 nullable=row["nullable"],
                 default=row["expression"],
                 comment=row["comment"],
+                generated=row["generated"],
             )
         )
     children: defaultdict[int, list[str]] = defaultdict(list)

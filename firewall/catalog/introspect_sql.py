@@ -57,7 +57,7 @@ SELECT a.attrelid AS relation, a.attname::pg_catalog.text AS name,
        pg_catalog.format_type(a.atttypid, a.atttypmod) AS type, a.attnum AS number,
        NOT a.attnotnull AS nullable,
        COALESCE(pg_catalog.pg_get_expr(e.adbin, e.adrelid), '') AS expression,
-       COALESCE(d.description, '') AS comment
+       COALESCE(d.description, '') AS comment, a.attgenerated <> '' AS generated
 FROM pg_catalog.pg_attribute AS a
 JOIN {_RELATIONS} ON c.oid = a.attrelid
 LEFT JOIN pg_catalog.pg_attrdef AS e ON e.adrelid = a.attrelid AND e.adnum = a.attnum

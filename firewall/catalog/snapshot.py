@@ -50,6 +50,7 @@ class Column:
     nullable: bool = True
     default: str = ""  # expression text, generated columns included
     comment: str = ""
+    generated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -245,7 +245,7 @@ def not_maskable(judgement: Judgement) -> Refusal:
     kinds = {effect.kind for effect in judgement.effects}
     hint = "select the columns by themselves, and compute with them on your side"
     if Kind.COPY_OUT in kinds:
-        hint = "run the query itself instead of COPY; its rows arrive masked"
+        hint = "copy TO STDOUT with fewer options, or run the query itself; its rows arrive masked"
     elif Kind.SETTING in kinds or Kind.NOTIFY in kinds:
         hint = "do not put masked columns into settings or notifications; select them by themselves"
     return Refusal(

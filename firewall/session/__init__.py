@@ -22,6 +22,7 @@ from firewall.session.commands import (
     ToFrontend,
     Withdraw,
 )
+from firewall.session.copied import Copying, Format
 from firewall.session.masks import Form, Mask
 from firewall.session.session import Session
 from firewall.session.turn import CANCELLED
@@ -39,11 +40,13 @@ __all__ = [
     "Clock",
     "Close",
     "Command",
+    "Copying",
     "Declined",
     "Done",
     "Fill",
     "Foresee",
     "Form",
+    "Format",
     "Judge",
     "Mask",
     "Masking",

@@ -13,6 +13,7 @@ from firewall.errors import ProtocolViolation
 from firewall.session import withheld
 from firewall.session.bounds import Bounding
 from firewall.session.commands import CatalogChanged, Done
+from firewall.session.encodings import AS_UTF8, SAFE
 from firewall.session.outbox import Outbox
 from firewall.session.portals import Portals
 from firewall.session.prepared import Prepared
@@ -30,29 +31,16 @@ MAX_BACKEND_FRAME = 64 * 1024 * 1024
 
 _BEGINS_RESULT = frozenset(b"Tn")
 _FORWARDED_AS_THEY_ARE = frozenset(b"tHc")
-
-# Encodings in which no byte of a multi-byte character is ASCII (manual 23.3.1), so that a text cut into
-# tokens as UTF-8 has the same tokens for the server.
-SAFE_ENCODINGS = frozenset(
-    {
-        *("UTF8", "SQL_ASCII", "EUC_JP", "EUC_CN", "EUC_KR", "EUC_TW", "EUC_JIS_2004", "KOI8R", "KOI8U"),
-        *(f"LATIN{n}" for n in range(1, 11)),
-        *(f"ISO_8859_{n}" for n in (5, 6, 7, 8)),
-        *(f"WIN{n}" for n in (866, 874, 1250, 1251, 1252, 1253, 1254, 1255, 1256, 1257, 1258)),
-    }
-)
-
-# Client encodings in which bytes outside ASCII mean what they mean in UTF-8.
-_AS_UTF8 = frozenset({"UTF8", "SQL_ASCII"})
+_OF_COPY = frozenset(b"Hc")
 
 # what Postgres answers before it has looked at any data
-_OF_TEXTS = (Owed.PARSE, Owed.PROBE, Owed.REFUSAL, Owed.CLOSE)
+_OF_TEXTS = (Owed.PARSE, Owed.PROBE, Owed.INSIDE, Owed.REFUSAL, Owed.CLOSE)
 
 _FORGETS_ALL = frozenset({"DISCARD ALL", "DEALLOCATE ALL"})
 
 # By message type, what it can be an answer to.
 _ANSWERS = {
-    ord("1"): (Owed.PARSE, Owed.PROBE, Owed.OURS),
+    ord("1"): (Owed.PARSE, Owed.PROBE, Owed.INSIDE, Owed.OURS),
     ord("2"): (Owed.BIND,),
     ord("3"): (Owed.CLOSE,),
     ord("t"): (Owed.DESCRIBE,),
@@ -110,7 +98,7 @@ class Backend:
         if self._parameters.get("standard_conforming_strings", "on") != "on":
             return False
         encoding = self._parameters.get("client_encoding", "UTF8")
-        return encoding in SAFE_ENCODINGS and (encoding in _AS_UTF8 or text.isascii())
+        return encoding in SAFE and (encoding in AS_UTF8 or text.isascii())
 
     @property
     def at_rest(self) -> bool:
@@ -225,6 +213,8 @@ class Backend:
     def _answer(self, frame: wire.Frame, head: Reply) -> None:
         if frame.code in _BEGINS_RESULT and head.describes is None:
             self._begins(frame, head)
+        elif frame.code in _OF_COPY:
+            self._copies(frame, head)
         if head.owed is Owed.QUERY:
             if frame.code == ord("C"):
                 self._completed(head, frame)
@@ -292,6 +282,21 @@ class Backend:
             self.outbox.to_frontend(frame.raw)
         if work.simple and head.owed is Owed.EXECUTE and frame.code in b"CI":
             self.bounding.closes(work)
+
+    def _copies(self, frame: wire.Frame, head: Reply) -> None:
+        """COPY begins or ends to send data."""
+        guard = head.portal.guard if head.portal is not None else None
+        stopped = head.work is not None and head.work.stopped is not None
+        if guard is None or stopped:
+            return
+        try:
+            if frame.code == wire.CopyOutResponse.CODE:
+                guard.copies(frame, self._parameters.get("client_encoding", "UTF8"))
+            else:
+                guard.copied()
+        except ProtocolViolation:
+            self._stopped = True
+            raise
 
     def _begins(self, frame: wire.Frame, head: Reply) -> None:
         work = head.portal.work if head.portal is not None else head.work

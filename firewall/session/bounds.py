@@ -89,7 +89,7 @@ class Bounding:
         name = self._reserved
         portal = Portal(name, work, self._replies.sent, 0)
         portal.begun = portal.described = True
-        self.precedes(work)
+        self.precedes(portal)
         self.clear_name()
         self._outbox.inject(wire.Parse(name, sql), Reply(Owed.PROBE, swallow=True, work=work))
         self._outbox.inject(wire.Bind(name, name), Reply(Owed.BIND, swallow=True, work=work))
@@ -109,11 +109,26 @@ class Bounding:
         if work.bounds is not None and work.bounds.read_only:
             self._ask(READ_ONLY, work)
 
-    def precedes(self, work: Work) -> None:
+    def precedes(self, portal: Portal) -> None:
         """It is about to be executed."""
+        work = portal.work
         self.restricts(work)
+        if work.masking is not None and work.masking.copying is not None:
+            self._looks_inside(work.masking.copying.query, portal)
         if work.bounds is not None and work.bounds.changes is not None:
             self._ask(COUNT, work)
+
+    def _looks_inside(self, query: str, portal: Portal) -> None:
+        """Have Postgres say what the columns of a COPY are, in its transaction: of itself it does not."""
+        name = self._reserved + BESIDE
+        work = portal.work
+        for message, reply in (
+            (wire.Close("S", name), Reply(Owed.CLOSE, swallow=True, work=work)),
+            (wire.Parse(name, query), Reply(Owed.INSIDE, swallow=True, work=work)),
+            (wire.Describe("S", name), Reply(Owed.DESCRIBE, swallow=True, work=work, portal=portal)),
+            (wire.Close("S", name), Reply(Owed.CLOSE, swallow=True, work=work)),
+        ):
+            self._outbox.inject(message, reply)
 
     def _ask(self, sql: str, work: Work) -> None:
         """A text of our own, in the transaction of `work`, which fails with it."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
 
+    from firewall.session.copied import Copying
     from firewall.session.masks import Mask
     from firewall.session.watch import Place, Watch
 
@@ -83,7 +84,7 @@ class Masking:
     columns: the mask of each output column, None where it may be seen; none at all if nothing that it
     returns is masked. places: the columns that must be masked wherever they appear. stored: those of them
     whose values nobody can have computed to get round a mask. key: of hashes. lingers: it may be heard of
-    until its transaction ends, since it writes.
+    until its transaction ends, since it writes. copying: how they are sent, if by COPY.
     """
 
     columns: tuple[Mask | None, ...]
@@ -91,6 +92,7 @@ class Masking:
     stored: AbstractSet[Place]
     key: bytes = field(repr=False)
     lingers: bool = False
+    copying: Copying | None = None
 
 
 @dataclass(frozen=True, slots=True)

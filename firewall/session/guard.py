@@ -2,7 +2,8 @@
 
 Fed with what the server sends of one portal's result, in any chunks; gives whole messages only, so that
 nothing of a value is passed on before all of it was seen. The type of a column stays what it is, in text and
-in binary, so that what Postgres says of the statement stays true of what the client gets.
+in binary, so that what Postgres says of the statement stays true of what the client gets. What COPY sends is
+told apart by `copied`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 from firewall import wire
 from firewall.errors import ProtocolViolation
-from firewall.session.masks import codec, masker
+from firewall.session.copied import Binary, Copied, Format, other
+from firewall.session.copied_lines import Lines
+from firewall.session.encodings import AS_UTF8, SAFE, codec
+from firewall.session.masks import masker
 from firewall.session.watch import UNANNOUNCED
 
 if TYPE_CHECKING:
@@ -35,18 +39,23 @@ class Guard:
         self._masking = masking
         self._framer = wire.Framer(MAX_ROW)
         self._maskers: tuple[Masker | None, ...] | None = None
+        self._names: tuple[str, ...] = ()
+        self._copied: Copied | None = None
         self.masked = False
 
     def described(self, frame: wire.Frame, encoding: str) -> None:
-        """What Postgres says of the portal's result. encoding: the client's, by Postgres's name.
+        """What Postgres says of the portal's result; of a COPY, of the query in it. encoding: the client's,
+        by Postgres's name.
 
         Raises ProtocolViolation if these are not the columns that were judged.
         """
-        if frame.code != wire.RowDescription.CODE:
-            self._maskers, self.masked = (), False
-            return
-        fields = wire.RowDescription.decode(frame.body).fields
         masking = self._masking
+        copying = masking.copying
+        if frame.code != wire.RowDescription.CODE:
+            if copying is None:
+                self._maskers, self.masked = (), False
+            return  # a COPY has no result
+        fields = wire.RowDescription.decode(frame.body).fields
         masks = masking.columns or (None,) * len(fields)
         if len(masks) != len(fields):
             raise ProtocolViolation(OTHER_COLUMNS, sqlstate=UNANNOUNCED, hint=AGAIN)
@@ -60,11 +69,39 @@ class Guard:
                 continue
             means = mask if place in masking.stored else mask.of_computed
             binary = field.format == 1
-            maskers.append(
-                masker(means, field.type, binary=binary, key=masking.key, encoding=codec(encoding))
-            )
+            written = encoding
+            if copying is not None:
+                binary = copying.format is Format.BINARY
+                # in binary format values are sent as they would be in a row of the result
+                written = encoding if binary else copying.encoding or encoding
+            maskers.append(masker(means, field.type, binary=binary, key=masking.key, encoding=codec(written)))
         self._maskers = tuple(maskers)
+        self._names = tuple(field.name for field in fields)
         self.masked = any(each is not None for each in maskers)
+
+    def copies(self, frame: wire.Frame, encoding: str) -> None:
+        """COPY begins to send. Raises ProtocolViolation if it was not judged to send this."""
+        copying, maskers = self._masking.copying, self._maskers
+        if copying is None or maskers is None:
+            raise other("nobody knows what its columns are")
+        told = wire.CopyOutResponse.decode(frame.body)
+        binary = copying.format is Format.BINARY
+        if bool(told.format) is not binary or len(told.columns) != len(maskers):
+            raise other("it has another format or other columns")
+        if binary:
+            self._copied = Copied(Binary(maskers), MAX_ROW)
+            return
+        written = copying.encoding or encoding
+        if written not in SAFE:
+            raise other("in its encoding values cannot be told apart")
+        # names were read as UTF-8 (`wire.Field`), whatever they were written in
+        reads = "utf-8" if written == encoding or encoding not in AS_UTF8 else codec(written)
+        self._copied = Copied(Lines(copying, maskers, self._names, reads), MAX_ROW)
+
+    def copied(self) -> None:
+        """COPY has sent everything. Raises ProtocolViolation if that is not so."""
+        if self._copied is not None:
+            self._copied.end()
 
     def pass_on(self, data: bytes) -> bytes:
         """What the client gets of it. Raises ProtocolViolation for what is no row of this result."""
@@ -73,7 +110,16 @@ class Guard:
             raise ProtocolViolation("the server sent rows to be masked before it said what they are")
         if not self.masked:
             return data
-        return b"".join([self._row(frame, maskers) for frame in self._framer.feed(data)])
+        frames = self._framer.feed(data)
+        if self._copied is not None:
+            return b"".join([self._copied.pass_on(self._copy_data(frame)) for frame in frames])
+        return b"".join([self._row(frame, maskers) for frame in frames])
+
+    @staticmethod
+    def _copy_data(frame: wire.Frame) -> bytes:
+        if frame.code != wire.CopyData.CODE:
+            raise ProtocolViolation("the server sent rows where data of COPY was expected")
+        return frame.body
 
     def _row(self, frame: wire.Frame, maskers: tuple[Masker | None, ...]) -> bytes:
         if frame.code != DATA_ROW:

@@ -217,7 +217,7 @@ class Intake:
             if unseen or (portal.guard is not None and not portal.described):
                 self._describe(name, portal)
             self._backend.prepared.prepares(portal.work.ruling.prepares)
-            self._backend.bounding.precedes(portal.work)
+            self._backend.bounding.precedes(portal)
             execution = Reply(Owed.EXECUTE, work=portal.work, portal=portal)
             self._pass(execution)
             if portal.work.bounds is not None:

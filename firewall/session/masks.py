@@ -59,19 +59,6 @@ class Mask:
         return self if self.form in {Form.NULL, Form.TEXT} else Mask(Form.NULL)
 
 
-# encodings by Postgres's names (manual 23.3.1) in Python's words; of others only ASCII is read
-_CODECS: Final = {"UTF8": "utf-8", "SQL_ASCII": "utf-8", "KOI8R": "koi8_r", "KOI8U": "koi8_u"}
-
-
-def codec(encoding: str) -> str:
-    """Python's name of a client encoding."""
-    if encoding.startswith("LATIN"):
-        return f"latin{encoding.removeprefix('LATIN')}"
-    if encoding.startswith("WIN"):
-        return f"cp{encoding.removeprefix('WIN')}"
-    return _CODECS.get(encoding, "ascii")
-
-
 def masker(mask: Mask, oid: int, *, binary: bool, key: bytes, encoding: str = "utf-8") -> Masker:
     """What to do with each value of a column that is not null. oid: 0 if the type is not known.
 

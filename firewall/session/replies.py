@@ -29,6 +29,7 @@ class Owed(Enum):
     QUERY = auto()
     REFUSAL = auto()  # the text that Postgres must fail
     PROBE = auto()  # a text sent as a Parse to hear whether Postgres accepts it
+    INSIDE = auto()  # the query in a COPY, sent as a Parse to hear what its columns are
     OURS = auto()  # a text of our own beside a bounded execution, to its Parse and to its Execute
 
 

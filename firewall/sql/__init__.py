@@ -3,6 +3,8 @@
 from firewall.sql.analysis import (
     Analysis,
     Copy,
+    CopyFormat,
+    CopyOut,
     Effect,
     Facts,
     GrammarError,
@@ -17,6 +19,8 @@ from firewall.sql.analysis import (
 __all__ = [
     "Analysis",
     "Copy",
+    "CopyFormat",
+    "CopyOut",
     "Effect",
     "Facts",
     "GrammarError",

@@ -125,6 +125,7 @@ def _statements(
                 copies=copies.of(walk, one, effects, narrowed.traced, after),
                 followed=followed,
                 cursor=one.tree.get("portalname", "") if one.kind in _CURSORS else "",
+                copy_out=narrowed.copy_out,
             )
         )
         missing |= dict.fromkeys(name for name in walk.missing if _bare(name) not in made)

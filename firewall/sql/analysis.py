@@ -127,6 +127,32 @@ class Copy:
     sources: tuple[Source, ...]
 
 
+class CopyFormat(StrEnum):
+    """How COPY writes rows (manual, COPY)."""
+
+    TEXT = "text"
+    CSV = "csv"
+    BINARY = "binary"
+
+
+@dataclass(frozen=True, slots=True)
+class CopyOut:
+    """What COPY … TO STDOUT sends. Every sign is one ASCII character.
+
+    query: a query with the same columns in the same order, to be asked what they are. null: what stands for
+    NULL. encoding: Postgres's name for that of the data, empty for the client's.
+    """
+
+    query: str
+    format: CopyFormat = CopyFormat.TEXT
+    header: bool = False
+    delimiter: str = "\t"
+    null: str = "\\N"
+    quote: str = '"'
+    escape: str = '"'
+    encoding: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
     """One statement of a text.
@@ -139,6 +165,7 @@ class Statement:
     copies: what it writes that was read somewhere, worst case.
     followed: what it does to names is in `Analysis.after`.
     cursor: the name that it declares, or fetches from.
+    copy_out: what it sends by COPY; None if it sends nothing so, or cannot be read back for certain.
     """
 
     sql: str
@@ -150,6 +177,7 @@ class Statement:
     copies: tuple[Copy, ...] = ()
     followed: bool = False
     cursor: str = ""
+    copy_out: CopyOut | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import postgast
 from postgast import pg_query_pb2
 
-from firewall.sql import grammar, lineage
+from firewall.sql import copy_out, grammar, lineage
 from firewall.sql.walk import Reads
 
 if TYPE_CHECKING:
-    from firewall.sql.analysis import Facts, Output
+    from firewall.sql.analysis import CopyOut, Facts, Output
     from firewall.sql.grammar import Parsed
     from firewall.sql.walk import Walk
 
@@ -39,10 +39,14 @@ def own_read(via: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Narrowed:
-    """What a statement shows, column by column, and the trace that it was narrowed by; None if in doubt."""
+    """What a statement shows, column by column, and the trace that it was narrowed by; None if in doubt.
+
+    copy_out: how what it shows is sent, if by COPY.
+    """
 
     output: tuple[Output, ...] | None = None
     traced: lineage.Lineage | None = None
+    copy_out: CopyOut | None = None
 
 
 def narrow(walk: Walk, statement: Parsed, facts: Facts) -> Narrowed:
@@ -70,7 +74,9 @@ def narrow(walk: Walk, statement: Parsed, facts: Facts) -> Narrowed:
     if query.kind in _RETURNING:
         returns = "returningClause" in query.tree
     shown = whole and returns and statement.kind != "ExplainStmt"
-    return Narrowed(traced.outputs if shown else None, traced)
+    if not shown:
+        return Narrowed(None, traced)
+    return Narrowed(traced.outputs, traced, copy_out.of(walk, statement, query.sql))
 
 
 def _bearable(walk: Walk, sql: str) -> bool:
@@ -90,6 +96,8 @@ def _query(walk: Walk, statement: Parsed) -> Parsed | None:
         return walk.executed if walk.executed and walk.executed.kind in _TRACED else None
     if statement.kind in _TRACED:
         return statement
+    if statement.kind == "CopyStmt" and "relation" in statement.tree:
+        return None if statement.tree.get("is_from") else copy_out.query(walk, statement)
     inner = statement.tree.get("query")
     if statement.kind not in _AROUND or not inner:
         return None
@@ -118,7 +126,7 @@ def _inside(statement: Parsed, kind: str, tree: dict[str, Any]) -> Parsed | None
 
 
 def _closing(tokens: list[Any]) -> int:
-    """Where the first parenthesis of the text is closed again."""
+    """Where the first parenthesis of the text is closed again: what is inside it need not be a SELECT."""
     depth = 0
     for token in tokens:
         if token.token == pg_query_pb2.Token.ASCII_40:
@@ -126,5 +134,5 @@ def _closing(tokens: list[Any]) -> int:
         elif token.token == pg_query_pb2.Token.ASCII_41:
             depth -= 1
             if not depth:
-                return int(token.end)
+                return int(token.start)
     return 0

@@ -40,7 +40,7 @@ def test_columns_stand_in_order_with_default_and_comment(snapshot):
     assert people.columns == (
         Column("id", "integer", 1, nullable=False),
         Column("name", "text", 2, nullable=False, default="'nobody'::text", comment="pii.name"),
-        Column("loud", "text", 4, default="upper(name)"),
+        Column("loud", "text", 4, default="upper(name)", generated=True),
     )
     assert (people.kind, people.comment, people.rows, people.owner) == (
         RelationKind.TABLE,

@@ -13,6 +13,8 @@ import pytest
 import pytest_asyncio
 from house import House, open_house
 
+from firewall.session import withheld
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
@@ -25,7 +27,8 @@ POLICY = """
 version: 1
 mode: enforce
 default: deny
-labels: {pii.email: "*email*", pii.phone: "*phone*", pii.name: customers.name, pci.pan: card_number}
+labels:
+  {pii.email: "*email*", pii.phone: "*phone*", pii.name: customers.name, pci.pan: card_number, pii.nick: nick}
 approvers: {dba@example.com: {groups: [dba]}}
 approval: {groups: [dba]}
 rules:
@@ -33,10 +36,25 @@ rules:
     allow: any
     why: with masks
     obligations:
-      mask: {pii.email: hash, pii.phone: "null", pii.name: {text: somebody}, pci.pan: {last: 4}}
+      mask:
+        {pii.email: hash, pii.phone: "null", pii.name: {text: somebody}, pci.pan: {last: 4},
+         pii.nick: {text: "a,b|\\t\\"\\\\.\\nä"}}
 """
 # of the first customer and the first payment in the demo's shop
 MASKED = "SELECT id, email, phone, name FROM customers WHERE id = 1"
+# hostile to every format of COPY: delimiters, quotes, line ends, spellings of NULL, the end of a file
+HOSTILE = (
+    *("plain", "", r"\N", r"\.", "NULL", "a,b;c|d\te", "two\nlines\r\nand\rmore", 'quo"te"\'s', "\\s\\\\"),
+    *("\b\f\v", "ünïcödé €", "\n", '"', ",", " spaces "),
+)
+COPIED = "id, email, free, nick, card_number, phone"
+COPIES = f"""
+DROP TABLE IF EXISTS masked_copy, masked_copy_back;
+CREATE TABLE masked_copy (id int PRIMARY KEY, twice int GENERATED ALWAYS AS (id * 2) STORED, email text,
+    free text, nick text, card_number varchar, phone text);
+CREATE TABLE masked_copy_back AS SELECT {COPIED} FROM masked_copy;
+GRANT ALL ON masked_copy TO PUBLIC;
+"""
 
 
 @asynccontextmanager
@@ -51,6 +69,12 @@ async def masked(
     postgres: EmbeddedPostgres, shop: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[House]:
     """One firewall for all tests here that do not need another."""
+    values = (None, *HOSTILE)
+    rows = [(n, *(values[(n + k) % len(values)] for k in range(5))) for n in range(len(values))]
+    with psycopg.connect(postgres.dsn(shop), autocommit=True) as direct:
+        direct.execute(COPIES)
+        insert = f"INSERT INTO masked_copy ({COPIED}) VALUES (%s, %s, %s, %s, %s, %s)"
+        direct.cursor().executemany(insert, rows)
     async with masking(postgres, shop, tmp_path_factory.mktemp("masked")) as house:
         yield house
 
@@ -201,7 +225,11 @@ async def test_of_what_is_computed_nothing_is_left(connection: asyncpg.Connectio
         "SELECT pg_notify('x', email) FROM customers WHERE id = 1",
         "DO $$ BEGIN RAISE NOTICE '%', (SELECT email FROM customers WHERE id = 1); END $$",
         "SELECT email FROM customers WHERE id = 1; SELECT 1",
-        "COPY (SELECT email FROM customers) TO STDOUT (FORMAT binary)",
+        "COPY (SELECT email FROM customers) TO '/tmp/never'",
+        "COPY (SELECT email FROM customers) TO PROGRAM 'cat'",
+        "COPY (SELECT email FROM customers) TO STDOUT (ENCODING 'SJIS')",
+        "COPY (SELECT email FROM customers) TO STDOUT (NULL '\\x')",
+        "COPY (SELECT email FROM customers) TO STDOUT (FORMAT csv, QUOTE E'\\n')",
     ],
 )
 async def test_what_cannot_be_masked_is_refused(
@@ -240,3 +268,63 @@ async def test_errors_quote_nothing(
         while sum(r["sqlstate"] == sqlstate for r in await masked.records("outcome")) < 2:
             await asyncio.sleep(0.01)
     assert first["email"] not in str([r["message"] for r in await masked.records("outcome")])
+
+
+@pytest.mark.parametrize(
+    ("options", "encoding"),
+    [
+        ("(FORMAT text)", "UTF8"),
+        ("(DELIMITER '|', HEADER)", "UTF8"),
+        ("(ENCODING 'windows-1252', DELIMITER 'N', NULL '-0-')", "UTF8"),
+        ("CSV", "UTF8"),
+        (
+            "(FORMAT csv, HEADER on, DELIMITER ';', QUOTE '''', ESCAPE '\\', NULL 'nil', FORCE_QUOTE *)",
+            "UTF8",
+        ),
+        ("(FORMAT csv, DELIMITER 'e', QUOTE 'i', ESCAPE 'a', NULL 'NULL')", "UTF8"),
+        ("(FORMAT csv, HEADER)", "WIN1252"),
+        ("(FORMAT binary)", "UTF8"),
+    ],
+)
+async def test_copy_brings_what_select_brings(
+    postgres: EmbeddedPostgres, shop: str, masked: House, options: str, encoding: str
+) -> None:
+    # as Postgres itself reads it back
+    found: set[bytes] = set()
+    async with await psycopg.AsyncConnection.connect(masked.dsn(), autocommit=True) as opened:
+        select = f"SELECT {COPIED} FROM masked_copy ORDER BY id"
+        expected = await (await opened.execute(select)).fetchall()
+        await opened.execute(f"SET client_encoding = '{encoding}'")
+        for what in ("masked_copy", f"masked_copy ({COPIED})", f"({select})"):
+            async with opened.cursor().copy(f"COPY {what} TO STDOUT {options}") as copy:
+                found.add(b"".join([bytes(data) async for data in copy]))
+    (data,) = found
+    with psycopg.connect(postgres.dsn(shop), autocommit=True) as direct:
+        direct.execute("TRUNCATE masked_copy_back")
+        direct.execute(f"SET client_encoding = '{encoding}'")
+        back = f"COPY masked_copy_back FROM STDIN {options.replace(', FORCE_QUOTE *', '')}"
+        with direct.cursor().copy(back) as copy:
+            copy.write(data)
+        read = direct.execute("SELECT * FROM masked_copy_back ORDER BY id").fetchall()
+    if "-0-" in options:
+        # in masked columns it cannot be told from a value that looks like it, and is masked like one
+        assert expected[0][1] is None
+        assert len(read[0][1]) == 32
+        read = [
+            (e if e is None else r for r, e in zip(*pair, strict=True))
+            for pair in zip(read, expected, strict=True)
+        ]
+        read = [tuple(row) for row in read]
+    assert read == expected
+
+
+async def test_a_copy_that_fails_quotes_nothing(masked: House) -> None:
+    async with await psycopg.AsyncConnection.connect(masked.dsn(), autocommit=True) as opened:
+        with pytest.raises(psycopg.Error, match=withheld.WHY) as caught:
+            async with opened.cursor().copy("COPY (SELECT email::int FROM customers) TO STDOUT") as copy:
+                await copy.read()
+        assert caught.value.sqlstate == "22P02"
+        assert "@" not in str(caught.value)
+        nothing = "COPY (SELECT email FROM customers WHERE false) TO STDOUT CSV"
+        async with opened.cursor().copy(nothing) as copy:
+            assert [data async for data in copy] == []

@@ -2,7 +2,7 @@
 
 A line that is not indented is an event; the indented lines under it are all the commands that must follow,
 in order. Messages are parted by ` | ` and written by their type byte as in the manual, so that a playbook
-reads like a packet trace:
+reads like a packet trace (`/` ends a line of data that is copied out):
 
     client: P s: DELETE FROM t | B p<s 1,NULL | E p | S
       server: P s: DELETE FROM t
@@ -11,8 +11,9 @@ reads like a packet trace:
 
 Events: `client:` `server:` bytes from that side; `ruled: TICKET VERDICT [flags]`,
 `filled: TICKET TEXT`, `amended:` as `ruled:`,
-`cleared: TICKET [most=ROWS] [within=SECONDS] [changes=ROWS] [read_only=] [masks=writes|reads]` (its one
-column arrives as `***`), `refused:`, `time over: NUMBER`, `cancelled`, `notice:`, `cancel`, `knock`,
+`cleared: TICKET [most=ROWS] [within=SECONDS] [changes=ROWS] [read_only=] [masks=writes|reads|copies]`
+(its one column arrives as `***`; copied, it is that of a query `inside`),
+`refused:`, `time over: NUMBER`, `cancelled`, `notice:`, `cancel`, `knock`,
 `client lost`, `client ended`, `time out`, `server lost`, `shut down`, `failed:`.
 Flags of a ruling: native, multi, doomed, ddl, path, `shows=2,3` (columns of relation 7 whose columns 1 and 2
 are labelled), fetches, opens, anything, own, prepares. `T 7.1,0.0` says where the columns of a result are.
@@ -143,7 +144,9 @@ def bounds(flags: str) -> session.Bounds:
 def masking(what: str) -> session.Masking:
     """Of a result with one column."""
     mask = session.Mask(session.Form.TEXT, text="***")
-    return session.Masking((mask,), frozenset({(7, 1)}), frozenset(), b"", lingers=what == "writes")
+    copying = session.Copying("inside", session.Format.TEXT) if what == "copies" else None
+    places = frozenset({(7, 1)})
+    return session.Masking((mask,), places, frozenset(), b"", lingers=what == "writes", copying=copying)
 
 
 _judgements: dict[str, object] = {}
@@ -224,6 +227,8 @@ def from_server(text: str) -> bytes:  # one line for each message
             return wire.error(severity=severity, sqlstate=sqlstate, message=message).encode()
         case "N":
             return wire.notice(message=rest).encode()
+        case "H" if rest:
+            return wire.CopyOutResponse(0, (0,) * int(rest)).encode()
         case "G" | "H" | "W":
             return code.encode() + b"\0\0\0\7\0\0\0"
         case "row":
@@ -232,7 +237,7 @@ def from_server(text: str) -> bytes:  # one line for each message
             values = rest.split()
             return wire.DataRow(tuple(None if v == "NULL" else v.encode() for v in values)).encode()
         case "d":
-            return wire.CopyData(rest.encode()).encode()
+            return wire.CopyData(rest.replace("/", "\n").encode()).encode()
         case "S":
             name, _, value = rest.partition("=")
             return wire.ParameterStatus(name, value).encode()
@@ -335,7 +340,7 @@ def _said(frame: wire.Frame) -> str:
             value = wire.DataRow.decode(frame.body).values[0]
             return f"row {(value or b'').decode()}"
         case "d":
-            return f"d {frame.body.decode()}"
+            return f"d {frame.body.decode()}".replace("\n", "/")
         case "S":
             status = wire.ParameterStatus.decode(frame.body)
             return f"S {status.name}={status.value}"

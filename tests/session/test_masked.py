@@ -104,6 +104,67 @@ server: 1 | 2 | T 0.0,7.1 | row secret
   done 1 ! QF004 query-firewall: the result has other columns than those that were judged
   fault query-firewall: the result has other columns than those that were judged
 """,
+    "a COPY is asked for its columns, and its rows come one by one": """
+client: Q COPY t
+  judge 1 COPY t
+ruled: 1 allow
+  clear 1 COPY t
+cleared: 1 masks=copies
+  server: C S ours_ | P ours_: inside | D S ours_ | C S ours_ | P ours: COPY t | B ours<ours | D P ours | E ours | H
+server: 3 | 1 | t | T 7.1 | 3 | 1 | 2 | n | H 1 | d secret/sec | d ret/\\N/ | c | C COPY 3
+  client: H | d ***/ | d ***/ | d \\N/ | c | C COPY 3
+  server: C P ours | C S ours | S
+server: 3 | 3 | Z I
+  client: Z I
+  done 1 COPY 3
+""",
+    "a COPY by the extended protocol": BOUND.format(
+        asked="D P | E",
+        sent="D P | C S ours_ | P ours_: inside | D S ours_ | C S ours_ | E",
+        what="copies",
+    )
+    + """
+server: 1 | 2 | n | 3 | 1 | t | T 7.1 | 3 | H 1 | d secret/ | N secret | c | C COPY 1
+"""
+    + f"""  client: 1 | 2 | n | H | d ***/ | N {NOTICE} | c | C COPY 1
+  server: S
+  done 1 COPY 1
+server: Z I
+  client: Z I
+""",
+    "what Postgres says of the query in it is its own": BOUND.format(
+        asked="E",
+        sent="D P | C S ours_ | P ours_: inside | D S ours_ | C S ours_ | E",
+        what="copies",
+    )
+    + """
+server: 1 | 2 | n | 3 | E 42703 no such column
+  client: 1 | 2 | E 42703 no such column
+  server: S
+  done 1 ! 42703 no such column
+server: Z I
+  client: Z I
+""",
+    "a COPY of other columns": BOUND.format(
+        asked="E",
+        sent="D P | C S ours_ | P ours_: inside | D S ours_ | C S ours_ | E",
+        what="copies",
+    )
+    + """
+server: 1 | 2 | n | 3 | 1 | t | T 7.1 | 3 | H 2 | d secret/
+  client: 1 | 2 | FATAL QF004 query-firewall: COPY sends other data than was judged: it has another format or other columns
+  cancel upstream
+  done 1 ! QF004 query-firewall: COPY sends other data than was judged: it has another format or other columns
+  fault query-firewall: COPY sends other data than was judged: it has another format or other columns
+""",
+    "a COPY that nobody judged to be one": BOUND.format(asked="E", sent="D P | E", what="reads")
+    + """
+server: 1 | 2 | n | H 1 | d secret/
+  client: 1 | 2 | FATAL QF004 query-firewall: COPY sends other data than was judged: nobody knows what its columns are
+  cancel upstream
+  done 1 ! QF004 query-firewall: COPY sends other data than was judged: nobody knows what its columns are
+  fault query-firewall: COPY sends other data than was judged: nobody knows what its columns are
+""",
     "Postgres may reject what would be refused": """
 client: Q SELECT x
   judge 1 SELECT x
