@@ -4,9 +4,9 @@ For each effect: a matching deny decides; else a matching hold; else every part 
 allow rules. A part that no hold and no allow rule covers gets the policy's default, which may be a deny
 where the rest is held. The statement's verdict is its strictest effect's.
 
-What depends on the subject and the object alone is remembered, so that a verdict on a relation seen before
-costs a look-up and the few rules that are about it. The memory is bounded, and only ever a memory: it holds
-nothing that could not be worked out again.
+What depends on subject and effect alone is remembered, so that of an effect seen before only the moment has
+to be looked at, and of an object seen before only the few rules that are about it. The memory is bounded, and
+only ever a memory: it holds nothing that could not be worked out again.
 """
 
 from __future__ import annotations
@@ -35,9 +35,13 @@ if TYPE_CHECKING:
     from firewall.sql.analysis import Effect, ObjectType
 
     Candidates = tuple[tuple[Rule, ...], frozenset[Fact]]
+    # a rule that matches an effect but for the moment, the part that it is about, and what it says
+    Matching = tuple[Rule, Cover, Reason]
 
-# entries of each memory; an entry is a key of a few words and a tuple of references
+# entries of each memory; an entry is a key of a few words and a tuple of references, and an effect's reasons
 MAX_REMEMBERED: Final = 8_192
+# effects with more columns than these come once
+MAX_COLUMNS: Final = 64
 SEVERITY: Final = {Action.ALLOW: 0, Action.HOLD: 1, Action.DENY: 2}
 
 UNCOVERED: Final = {
@@ -68,12 +72,27 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _About:
-    """What concerns one subject: rules by kind, budgets, and what is remembered of objects."""
+class _Known:
+    """What is said of one effect. momentary: of some of it only the moment tells whether it is said."""
 
-    kinds: dict[Kind, tuple[Rule, ...]]
+    matching: tuple[Matching, ...]
+    facts: frozenset[Fact]
+    momentary: bool
+    # where no rule covers it
+    uncovered: Reason
+    # without the moment: the action, and whether a part of it is left to the default
+    judged: tuple[Action, bool]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _About:
+    """What concerns one subject: rules, budgets, and what is remembered of kinds, objects and effects."""
+
+    rules: tuple[Rule, ...]
     budgets: tuple[Budget, ...]
+    kinds: dict[Kind, tuple[Rule, ...]] = field(default_factory=dict)
     objects: dict[tuple[Kind, ObjectType, str], Candidates] = field(default_factory=dict)
+    effects: dict[Effect, _Known] = field(default_factory=dict)
 
 
 class Judge:
@@ -98,6 +117,7 @@ class Judge:
         self._of_subject: dict[Subject, _About] = {}
         # of all subjects together
         self._remembered = 0
+        self._requirements: dict[tuple[Requirement, ...], Requirement] = {}
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -139,26 +159,23 @@ class Judge:
         matched: dict[Rule, None] = {}
         by_default = False
         for effect in dict.fromkeys(effects):
-            candidates, looked_at = self._candidates(about, effect)
-            facts |= looked_at
-            matching = [
-                (rule, cover)
-                for rule in candidates
-                if (cover := rule.cover(effect)) is not None
-                and (not rule.momentary or _applies(rule, subject, effect, moment, risk))
-            ]
-            mine, rules, uncovered = self._judge(effect, matching)
-            text = str(effect)
-            for rule, cover in rules:
+            known = about.effects.get(effect) or self._known(about, effect)
+            facts |= known.facts
+            matching: Sequence[Matching] = known.matching
+            mine, uncovered = known.judged
+            if known.momentary:
+                matching = [
+                    each
+                    for each in matching
+                    if not each[0].momentary or _applies(each[0], subject, effect, moment, risk)
+                ]
+                mine, uncovered = self._judge(effect, matching)
+            for rule, _, reason in matching:
                 matched[rule] = None
-                reasons[Reason(rule.name, rule.action, text, rule.why, _concerned(rule, effect, cover))] = (
-                    None
-                )
+                reasons[reason] = None
             if uncovered:
                 by_default = True
-                reasons[Reason("default", self._default, text, UNCOVERED[self._default], effect.labels)] = (
-                    None
-                )
+                reasons[known.uncovered] = None
             if SEVERITY[mine] > SEVERITY[action]:
                 action = mine
         budgets = [budget for budget in about.budgets if any(map(budget.concerns, effects))]
@@ -185,21 +202,40 @@ class Judge:
             budgets=tuple(budget.name for budget in budgets),
         )
 
-    def _judge(
-        self, effect: Effect, matching: list[tuple[Rule, Cover]]
-    ) -> tuple[Action, list[tuple[Rule, Cover]], bool]:
-        """One effect's action, the rules that match it, and whether a part of it is left to the default."""
+    def _judge(self, effect: Effect, matching: Sequence[Matching]) -> tuple[Action, bool]:
+        """One effect's action, and whether a part of it is left to the default."""
         action = Action.ALLOW
-        for rule, _ in matching:
+        for rule, _, _ in matching:
             # INVARIANT: 4. a matching deny beats everything
             if rule.action is Action.DENY:
-                return Action.DENY, matching, False
+                return Action.DENY, False
             if rule.action is Action.HOLD:
                 action = Action.HOLD
         # INVARIANT: 4. nothing covers by default
-        if covered(effect, [cover for _, cover in matching]):
-            return action, matching, False
-        return max(action, self._default, key=SEVERITY.__getitem__), matching, True
+        if covered(effect, [cover for _, cover, _ in matching]):
+            return action, False
+        return max(action, self._default, key=SEVERITY.__getitem__), True
+
+    def _known(self, about: _About, effect: Effect) -> _Known:
+        """What is said of an effect that is not remembered."""
+        candidates, facts = self._candidates(about, effect)
+        text = str(effect)
+        matching = tuple(
+            (rule, cover, Reason(rule.name, rule.action, text, rule.why, _concerned(rule, effect, cover)))
+            for rule in candidates
+            if (cover := rule.cover(effect)) is not None
+        )
+        found = _Known(
+            matching,
+            facts,
+            any(rule.momentary for rule, _, _ in matching),
+            Reason("default", self._default, text, UNCOVERED[self._default], effect.labels),
+            self._judge(effect, matching),
+        )
+        if len(effect.object) <= MAX_NAME and len(effect.columns) + len(effect.tested) <= MAX_COLUMNS:
+            self._remember()
+            about.effects[effect] = found
+        return found
 
     def _candidates(self, about: _About, effect: Effect) -> Candidates:
         """The rules about this kind and object, and what of the moment they look at."""
@@ -207,28 +243,34 @@ class Judge:
         known = about.objects.get(key)
         if known is not None:
             return known
-        rules = tuple(rule for rule in about.kinds[effect.kind] if rule.may_touch(effect))
+        of_kind = about.kinds.get(effect.kind)
+        if of_kind is None:
+            of_kind = about.kinds[effect.kind] = tuple(r for r in about.rules if effect.kind in r.kinds)
+        rules = tuple(rule for rule in of_kind if rule.may_touch(effect))
         found = (rules, NO_FACTS.union(*(rule.facts for rule in rules)))
-        if self._remembered >= MAX_REMEMBERED:
-            self._forget()
         if len(effect.object) <= MAX_NAME:
+            self._remember()
             about.objects[key] = found
-            self._remembered += 1
         return found
 
     def _about(self, subject: Subject) -> _About:
         known = self._of_subject.get(subject)
         if known is not None:
             return known
-        rules = [rule for rule in self._rules if rule.concerns(subject)]
         found = _About(
-            {kind: tuple(rule for rule in rules if kind in rule.kinds) for kind in Kind},
+            tuple(rule for rule in self._rules if rule.concerns(subject)),
             tuple(budget for budget in self._budgets if budget.who.fits(subject)),
         )
         if len(self._of_subject) >= MAX_REMEMBERED:
             self._forget()
         self._of_subject[subject] = found
         return found
+
+    def _remember(self) -> None:
+        """One thing more."""
+        if self._remembered >= MAX_REMEMBERED:
+            self._forget()
+        self._remembered += 1
 
     def _forget(self) -> None:
         self._of_subject.clear()
@@ -240,7 +282,14 @@ class Judge:
         needed += [rule.requirement for rule in matched if rule.requirement is not None]
         if by_default or not needed:
             needed.append(self._approval)
-        return together(needed)
+        # few of a policy's rules ever match together
+        key = tuple(dict.fromkeys(needed))
+        known = self._requirements.get(key)
+        if known is None:
+            if len(self._requirements) >= MAX_REMEMBERED:
+                self._requirements.clear()
+            known = self._requirements[key] = together(key)
+        return known
 
 
 def together(needed: Sequence[Requirement]) -> Requirement:

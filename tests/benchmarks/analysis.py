@@ -30,6 +30,7 @@ from firewall.gate import Gate
 from firewall.policy import Action, Subject
 from firewall.sql.analyse import analyse
 from firewall.workers import Analysts
+from tests.policy.test_speed import MANY, quickest, ruled
 from tests.sql.shop import FIXTURES, cases
 
 if TYPE_CHECKING:
@@ -42,7 +43,12 @@ STATEMENTS = 2_000
 POLICY = FIXTURES.parent / "policies" / "production.yaml"
 SUBJECT = Subject("bencher", "ola@example.com", "bench", "production")
 # what the issue asks for, in milliseconds
-MARKS = {"new statement, p50": 3.0, "new statement, p99": 10.0, "event loop blocked": 5.0}
+MARKS = {
+    "new statement, p50": 3.0,
+    "new statement, p99": 10.0,
+    "event loop blocked": 5.0,
+    "verdict by 200 rules, analysis at hand": 0.05,
+}
 
 WIDE = """
 CREATE TABLE area_{n} (id int PRIMARY KEY, parent int, name text, kind text, amount numeric, price numeric,
@@ -158,6 +164,7 @@ async def measure(postgres: EmbeddedPostgres, count: int, tables: int) -> dict[s
         "event loop blocked, reading again": max(again.processor),
         "event loop blocked, reading again, on the clock": max(again.clock),
         "held or denied, of 100": 100 * stopped / count,
+        "verdict by 200 rules, analysis at hand": quickest(ruled(MANY)) * 1000,
     }
 
 
@@ -174,7 +181,7 @@ def main(argv: list[str]) -> None:
     print(f"{options.statements} statements, {options.tables} tables; milliseconds")
     for name, value in found.items():
         mark = f"  (to reach: {MARKS[name]:g})" if name in MARKS else ""
-        print(f"{name:<50}{value:>10.2f}{mark}")
+        print(f"{name:<50}{value:>10.3f}{mark}")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def ruled(number_of_rules: int) -> policy.Policy:
 
 
 def quickest(by: policy.Policy) -> float:
-    """Seconds."""
+    """Seconds of the processor, of effects that were seen before."""
     subject = policy.Subject("agent-70", "o@example.com", "shop", "production", "bi")
     effects = (
         Effect(Kind.READ, "public.t3", columns=("id", "name"), tested=("status",)),
@@ -53,9 +53,9 @@ def quickest(by: policy.Policy) -> float:
     )
     best = float("inf")
     for _ in range(RUNS):
-        began = time.perf_counter()
+        began = time.thread_time()
         verdict = by.evaluate(subject, effects)
-        best = min(best, time.perf_counter() - began)
+        best = min(best, time.thread_time() - began)
         assert verdict.reasons
     return best
 
