@@ -111,9 +111,14 @@ def _only_masks(verdict: Verdict) -> bool:
 
 
 def uncountable(judgement: Judgement) -> str:
-    """What of it changes rows that nobody can count, in words for people; empty if nothing does."""
+    """What of it changes rows that nobody can count, in words for people; empty if nothing does.
+
+    What code that cannot be seen through does to tables Postgres counts as well, and what else it may do is
+    what a person was asked about. Where nobody is asked, that it can be counted has to be certain.
+    """
+    held = judgement.verdict.action is Action.HOLD
     for effect in judgement.effects:
-        if effect.kind not in COUNTED:
+        if effect.kind not in COUNTED and not (held and effect.kind is Kind.EXECUTE):
             return str(effect)
     nodes = (statement.node for statement in judgement.analysis.statements)
     return next((node for node in nodes if node in OWN_TRANSACTIONS), "")

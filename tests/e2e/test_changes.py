@@ -31,7 +31,11 @@ CREATE TRIGGER counts AFTER INSERT ON counted FOR EACH ROW EXECUTE FUNCTION coun
 CREATE FUNCTION switch() RETURNS text LANGUAGE sql
   RETURN pg_catalog.set_config('transaction_read_only', 'off', false);
 CREATE FUNCTION change(n int) RETURNS int LANGUAGE sql AS 'INSERT INTO public.counts VALUES (n) RETURNING id';
-GRANT ALL ON parents, children, counts, counted, looked TO public;
+CREATE FUNCTION unseen() RETURNS trigger LANGUAGE plpgsql AS
+  $$BEGIN EXECUTE 'INSERT INTO public.' || TG_ARGV[0] || ' SELECT 1'; RETURN new; END$$;
+CREATE TABLE unseen (id int);
+CREATE TRIGGER unseen AFTER INSERT OR UPDATE ON unseen FOR EACH ROW EXECUTE FUNCTION unseen('counts');
+GRANT ALL ON parents, children, counts, counted, looked, unseen TO public;
 INSERT INTO parents SELECT generate_series(1, 20);
 INSERT INTO children SELECT id, (id + 1) / 2 FROM generate_series(1, 20) AS id;
 """
@@ -44,14 +48,14 @@ approval: {groups: [dba]}
 rules:
   - {name: session, allow: [transaction, setting, session], why: harmless}
   - {name: reads, allow: read, why: read only, obligations: {read_only: true}, when: {relations: looked}}
-  - {name: other reads, allow: read, why: w, when: {relations: [parents, children, counts, counted]}}
+  - {name: other reads, allow: read, why: w, when: {relations: [parents, children, counts, counted, unseen]}}
   - {name: calls, allow: execute, why: w}
   - {name: empties, allow: truncate, why: w, obligations: {max_affected_rows: 3}}
   - name: changes
     allow: [insert, update, delete, copy_in, create]
     why: few at a time
     obligations: {max_affected_rows: 3}
-  - {name: asked, hold: update, why: w, when: {relations: parents}}
+  - {name: asked, hold: update, why: w, when: {relations: [parents, unseen]}}
 """
 
 
@@ -71,6 +75,15 @@ async def changing(
 async def connected(house: House) -> AsyncIterator[psycopg.AsyncConnection[tuple[object, ...]]]:
     async with await psycopg.AsyncConnection.connect(house.dsn(), autocommit=True) as connection:
         yield connection
+
+
+async def outcome(connection: psycopg.AsyncConnection[tuple[object, ...]], sql: str) -> str:
+    """The SQLSTATE, empty if it went well."""
+    try:
+        await connection.execute(sql)
+    except psycopg.Error as error:
+        return error.sqlstate or ""
+    return ""
 
 
 async def refused(connection: psycopg.AsyncConnection[tuple[object, ...]], sql: str, *values: object) -> str:
@@ -99,7 +112,11 @@ async def test_more_than_so_many_are_undone(changing: House) -> None:
         ):
             assert await refused(connection, beyond) == "QF007", beyond
         # what cannot be counted is not let through
-        for unseen in ("TRUNCATE counts", "DO $$BEGIN DELETE FROM public.counts; END$$"):
+        for unseen in (
+            "TRUNCATE counts",
+            "DO $$BEGIN DELETE FROM public.counts; END$$",
+            "INSERT INTO unseen VALUES (1)",
+        ):
             assert await refused(connection, unseen) == "42501", unseen
         assert count("counts") == 6
         assert (count("parents"), count("children"), count("counted")) == (20, 20, 0)
@@ -153,6 +170,16 @@ async def test_approved_is_approved_for_so_many(changing: House) -> None:
         narrow = asyncio.create_task(connection.execute("UPDATE parents SET id = id WHERE id = 1"))
         await changing.decide(approve=True)
         await narrow
+        # with what runs unseen, which a person has let: two rows are four, by its trigger
+        with psycopg.connect(changing.postgres.dsn(changing.database), autocommit=True) as admin:
+            admin.execute("INSERT INTO unseen VALUES (1), (2)")
+        before = changing.count("counts")
+        for where, sqlstate in (("", "QF007"), (" WHERE id = 1", "")):
+            asked = asyncio.create_task(outcome(connection, f"UPDATE unseen SET id = id{where}"))
+            hold = await changing.decide(approve=True)
+            assert any("unseen" in reason for reason in hold.reasons)
+            assert await asked == sqlstate
+        assert changing.count("counts") == before + 1
 
 
 async def test_what_is_read_only_changes_nothing(changing: House) -> None:
