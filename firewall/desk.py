@@ -49,6 +49,7 @@ class Ledger(Protocol):
         limit: int = 200,
         agent: str | None = None,
         database: str | None = None,
+        since: datetime | None = None,
     ) -> list[Hold]: ...
     async def holds_of(self, digest: str) -> list[Hold]: ...
     async def change_hold(
@@ -129,9 +130,10 @@ class Desk:
         limit: int = 200,
         agent: str | None = None,
         database: str | None = None,
+        since: datetime | None = None,
     ) -> list[Hold]:
-        """Newest first; all states when none is named."""
-        return await self._ledger.holds(states, limit=limit, agent=agent, database=database)
+        """Newest first; all states when none is named. since: opened then or later."""
+        return await self._ledger.holds(states, limit=limit, agent=agent, database=database, since=since)
 
     async def vote(  # noqa: PLR0913 — one keyword for each thing that a person can say
         self,
@@ -231,8 +233,8 @@ class Desk:
         To be called before `hold` is opened; empty if there was none.
         """
         why = ""
-        mine = {"agent": hold.agent, "database": hold.database}
-        for other in await self._ledger.holds(_OPEN, limit=MAX_PENDING, **mine):
+        mine = await self._ledger.holds(_OPEN, limit=MAX_PENDING, agent=hold.agent, database=hold.database)
+        for other in mine:
             same = (other.agent, other.database, other.sql, other.parameters, other.executions)
             if other.awaited or other.digest == hold.digest:
                 continue

@@ -1,18 +1,14 @@
 """Similar holds of one agent on one card: what they have in common once, what differs each for itself. Pure.
 
-Similar is what an approver would decide for the same reasons: everything is the same but the text and its
-values. Only what is short enough to be read whole on a shared card is grouped, so that nobody decides on
-several statements of which they saw the beginnings.
+What is similar is the approval's to say; here it must fit whole on a shared card, too.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from firewall.approval import State
+from firewall.approval import State, similar
 from firewall.channels import dossier, visible
 from firewall.channels.card import (
     Card,
@@ -40,13 +36,14 @@ from firewall.channels.card import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from firewall.approval import Hold
     from firewall.channels.card import Json
 
 # so many, with so much JSON of their own each, stay under what Slack takes of one message
 MAX_HOLDS = 4
-MAX_COST = 400
+MAX_COST = similar.SHORT
 MAX_COMMON_COST = 1500
 MAX_VOTE_COST = 60
 # of all blocks together, a little less than Slack takes (see `card`); impacts have what is left of it
@@ -55,22 +52,10 @@ MAX_BLOCKS_COST = 13_000
 
 def similarity(hold: Hold) -> Hold | None:
     """Equal for holds that belong on one card; None for one that needs a card to itself."""
-    if hold.executions > 1 or _cost(hold) > MAX_COST or needs_review(hold):
+    found = similar.similarity(hold)
+    if found is None or _cost(hold) > MAX_COST or needs_review(hold):
         return None
-    if len(json.dumps(common(hold)[0])) > MAX_COMMON_COST:
-        return None
-    none: dict[str, Any] = dict.fromkeys(_OWN, "")
-    return replace(
-        hold,
-        **none,
-        state=State.PENDING,
-        opened_at=_NO_TIME,
-        expires_at=_NO_TIME,
-        escalates_at=None,
-        parameters=(),
-        votes=(),
-        impact=None,
-    )
+    return found if len(json.dumps(common(hold)[0])) <= MAX_COMMON_COST else None
 
 
 def several(holds: Sequence[Hold], *, now: datetime) -> Card:
@@ -132,12 +117,5 @@ def _one(hold: Hold, number: int, of: int) -> list[Json]:
 
 
 def _cost(hold: Hold) -> int:
-    """Of what is its own, as JSON; of what is too long anyway, some number that says so."""
-    size = len(hold.sql) + len(hold.parameters) + sum(len(value or "") for value in hold.parameters)
-    if size > MAX_COST:
-        return size
+    """Of what is its own, as JSON."""
     return len(json.dumps([visible.visible(hold.sql), *dossier.parameters(hold)]))
-
-
-_OWN = ("id", "digest", "session", "statement", "sql", "outcome", "revision")
-_NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)

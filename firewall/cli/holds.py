@@ -175,7 +175,7 @@ async def show_stats(
     except ValueError as error:
         raise Usage(f"--since: {error}") from None
     async with house.store_to_read(terminal) as store:
-        found = stats(hold for hold in await store.holds(limit=MAX_COUNTED) if hold.opened_at >= begin)
+        found = stats(await store.holds(limit=MAX_COUNTED, since=begin))
     if terminal.as_json:
         terminal.document({**asdict(found), "approval_rate": found.approval_rate})
         return

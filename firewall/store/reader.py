@@ -80,8 +80,9 @@ class Reader:
         limit: int = 200,
         agent: str | None = None,
         database: str | None = None,
+        since: datetime | None = None,
     ) -> list[Hold]:
-        """Newest first; all states when none is named."""
+        """Newest first; all states when none is named. since: opened then or later."""
         query = select(tables.holds).order_by(_HOLDS.opened_at.desc(), _HOLDS.id.desc()).limit(limit)
         if states:
             query = query.where(_HOLDS.state.in_([state.value for state in states]))
@@ -89,6 +90,8 @@ class Reader:
             query = query.where(_HOLDS.agent == agent)
         if database is not None:
             query = query.where(_HOLDS.database == database)
+        if since is not None:
+            query = query.where(_HOLDS.opened_at >= clock.stamp(since))
         return [rows.hold(row) for row in await self._all(query)]
 
     async def holds_of(self, digest: str) -> list[Hold]:

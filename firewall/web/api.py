@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
 from firewall import clock
-from firewall.approval import State, stats
+from firewall.approval import State  # noqa: TC001 — FastAPI resolves the routes' annotations
 from firewall.errors import StoreError
-from firewall.web import decide, log, problems
+from firewall.web import decide, decisions, log, problems
 from firewall.web.models import (
     Grants,
     GrantView,
@@ -23,12 +22,11 @@ from firewall.web.models import (
     StatementStory,
 )
 from firewall.web.problems import Trouble
-from firewall.web.who import Caller, TheHouse  # noqa: TC001 — FastAPI resolves the routes' annotations
+from firewall.web.who import Caller, TheHouse  # noqa: TC001 — likewise
 
 PREFIX = "/api/v1"
 CHANNEL = "api"
 MAX_HOLDS = 500
-MAX_COUNTED = 100_000
 
 router = APIRouter(
     prefix=PREFIX, responses={status: problems.RESPONSES[status] for status in (401, 422, 503)}
@@ -58,9 +56,7 @@ async def hold_stats(
     days: Annotated[int, Query(ge=1, le=366, description="Opened within so many days.")] = 7,
 ) -> HoldStats:
     """How people decide: how fast, how often yes, whether they can have read it, and the busiest rules."""
-    begin = clock.now() - timedelta(days=days)
-    found = await house.desk.holds(limit=MAX_COUNTED)
-    return HoldStats.model_validate(stats(hold for hold in found if hold.opened_at >= begin))
+    return HoldStats.model_validate(await decisions.figures(house, days))
 
 
 @router.get("/holds/{hold_id}", tags=["holds"], responses=MISSING)

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from firewall.errors import StoreError
-from firewall.web import api, browse, events, overview, pages, problems, signin
+from firewall.web import api, browse, decisions, events, overview, pages, problems, signin, together
 from firewall.web.render import STATIC, answer
 from firewall.web.session import Seal
 from firewall.web.shield import Shield
@@ -59,6 +59,8 @@ def create_app(house: House) -> FastAPI:
     app.include_router(pages.router)
     app.include_router(browse.router)
     app.include_router(overview.router)
+    app.include_router(decisions.router)
+    app.include_router(together.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_exception_handler(problems.Trouble, _trouble)
     app.add_exception_handler(SignInNeeded, _sign_in)

@@ -174,6 +174,24 @@ class OfRule(_View):
     rejected: int
 
 
+class OfDay(_View):
+    """What became of the holds opened on one UTC day."""
+
+    day: str
+    approved: int
+    rejected: int
+    undecided: int
+    pending: int
+
+
+class OfSpeed(_View):
+    """Decisions within so many seconds, and slower than the class before; null for the slowest."""
+
+    within: int | None
+    approved: int
+    rejected: int
+
+
 class HoldStats(_View):
     """How people decide. Seconds to the deciding vote; `unread` are approvals of long statements unopened."""
 
@@ -190,6 +208,8 @@ class HoldStats(_View):
     unread_by: tuple[tuple[str, int], ...]
     glass: int
     busiest: tuple[OfRule, ...]
+    days: tuple[OfDay, ...]
+    speeds: tuple[OfSpeed, ...]
 
 
 class OutcomeView(_View):

@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 
 from firewall import clock
-from firewall.approval import Hold, State
+from firewall.approval import Hold, State, similar
 from firewall.errors import StoreError
 from firewall.web import decide, problems
 from firewall.web.problems import Trouble
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 CHANNEL = "web"
 # more waiting than this and the queue is not what needs looking at; the page says that it is cut
 MAX_WAITING = 200
+# of similar ones, in the queue; all of them are on their own page
+MAX_SHOWN = 4
 RECENT = 8
 DECIDED = tuple(state for state in State if state is not State.PENDING)
 
@@ -34,10 +36,16 @@ Id = Annotated[str, Path(max_length=64)]
 
 @router.get("/")
 async def queue(request: Request, house: TheHouse, visit: Visitor) -> Response:
-    """What waits, soonest to expire first, and what was decided last."""
-    waiting = await _waiting(house)
+    """What waits, soonest to expire first and similar ones together, and what was decided last."""
+    found = await waiting(house)
     recent = await house.desk.holds(DECIDED, limit=RECENT)
-    context = {"waiting": waiting[:MAX_WAITING], "cut": len(waiting) > MAX_WAITING, "recent": recent}
+    context = {
+        "number": len(found[:MAX_WAITING]),
+        "groups": similar.grouped(found[:MAX_WAITING]),
+        "shown_of_each": MAX_SHOWN,
+        "cut": len(found) > MAX_WAITING,
+        "recent": recent,
+    }
     return page(request, "queue.html", visit, context)
 
 
@@ -67,9 +75,10 @@ async def verify(request: Request, house: TheHouse, posted: Form) -> Response:
     return await _status_page(request, house, posted.visit, await house.verify_log())
 
 
-async def _waiting(house: House) -> list[Hold]:
-    waiting = await house.desk.holds([State.PENDING], limit=MAX_WAITING + 1)
-    return sorted(waiting, key=lambda hold: (hold.expires_at, hold.id))
+async def waiting(house: House) -> list[Hold]:
+    """What waits, soonest to expire first; one more than are shown, so that a cut is seen."""
+    found = await house.desk.holds([State.PENDING], limit=MAX_WAITING + 1)
+    return sorted(found, key=lambda hold: (hold.expires_at, hold.id))
 
 
 async def _hold_page(
@@ -81,28 +90,33 @@ async def _hold_page(
     status: HTTPStatus = HTTPStatus.OK,
 ) -> Response:
     pending = hold.state is State.PENDING
-    following = next((h for h in await _waiting(house) if h.id != hold.id), None)
+    others = [other for other in await waiting(house) if other.id != hold.id]
+    like = similar.similarity(hold) if pending else None
     context: dict[str, Any] = {
         "hold": hold,
         "pending": pending,
         "late": pending and clock.now() >= hold.expires_at,
-        "obstacle": _obstacle(house, hold, visit.person),
+        "obstacle": obstacle(house, hold, visit.person)
+        or ("You have voted; it waits for others." if voted(hold, visit.person) else ""),
         "approvals": sum(1 for vote in hold.votes if vote.approve),
-        "following": following,
+        "following": others[0] if others else None,
+        "alike": sum(like is not None and similar.similarity(other) == like for other in others),
         "wrong": wrong,
     }
     return page(request, "hold.html", visit, context, status=status)
 
 
-def _obstacle(house: House, hold: Hold, person: str) -> str:
+def obstacle(house: House, hold: Hold, person: str) -> str:
     """Why this person is not offered the buttons; the desk decides, this only spares a refusal."""
     if person in hold.requesters:
         return "You are among those who asked for this, so someone else must decide."
-    if any(vote.person == person for vote in hold.votes):
-        return "You have voted; it waits for others."
     if not house.is_approver(person):
         return "You may look. The policy names you in no group that decides."
     return ""
+
+
+def voted(hold: Hold, person: str) -> bool:
+    return any(vote.person == person for vote in hold.votes)
 
 
 async def _decided(

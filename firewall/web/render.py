@@ -110,6 +110,7 @@ def _environment() -> Environment:
         "ago": ago,
         "left": lambda value: spoken(moment(value) - clock.now()),
         "micros": micros,
+        "lasting": lambda seconds: spoken(timedelta(seconds=seconds)),
     }
     return environment
 

@@ -46,6 +46,27 @@ def test_how_fast_and_how_often_yes() -> None:
     ]
 
 
+def test_when_and_in_what_time() -> None:
+    found = stats(
+        [
+            decided(State.CONSUMED, 10),
+            decided(State.REJECTED, 11),
+            decided(State.APPROVED, 4000),
+            replace(HOLD, state=State.EXPIRED, opened_at=OPENED - timedelta(days=1)),
+            HOLD,
+        ]
+    )
+    assert [(of.within, of.approved, of.rejected) for of in found.speeds if of.approved or of.rejected] == [
+        (10, 1, 0),
+        (60, 0, 1),
+        (None, 1, 0),
+    ]
+    assert [(of.day, of.approved, of.rejected, of.undecided, of.pending) for of in found.days] == [
+        (f"{OPENED - timedelta(days=1):%Y-%m-%d}", 0, 0, 1, 0),
+        (f"{OPENED:%Y-%m-%d}", 2, 1, 0, 1),
+    ]
+
+
 def test_who_approves_long_statements_without_opening_them() -> None:
     long = "x" * (LONG + 1)
     found = stats(

@@ -42,6 +42,7 @@ CARDS = {
 PAGES = {
     "queue": "/",
     "hold": "/holds/h-0CANCEL000",
+    "decisions": "/decisions",
     "log": "/log?text=customers&database=shop",
     "statement": f"/statements/{STATEMENT}",
     "agents": "/agents",

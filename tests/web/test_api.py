@@ -435,4 +435,10 @@ async def test_the_figures_are_those_of_the_holds(sample: Sample, http: httpx.As
     await sample.desk.open(hold())
     found = (await http.get("/api/v1/holds/stats", headers=SAM)).json()
     assert (found["holds"], found["pending"], found["approval_rate"]) == (1, 1, None)
+    assert [of["pending"] for of in found["days"]] == [1]
+    old = hold(opened_at=clock.now() - timedelta(days=8))
+    await sample.desk.open(old)
+    for days, count in ((7, 1), (9, 2)):
+        found = (await http.get(f"/api/v1/holds/stats?days={days}", headers=SAM)).json()
+        assert found["holds"] == count
     problem(await http.get("/api/v1/holds/stats?days=0", headers=SAM), 422)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from firewall.web import Role, api, browse, events, overview, pages
+from firewall.web import Role, api, browse, decisions, events, overview, pages, together
 from tests.web.sample import hold, judgement
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ FOR = {
 }
 ROUTES = [
     (route.path, method)
-    for router in (events.router, browse.router, overview.router, pages.router, api.router)
-    for route in router.routes
+    for room in (events, browse, overview, decisions, pages, together, api)
+    for route in room.router.routes
     for method in sorted(route.methods)
 ]
 
