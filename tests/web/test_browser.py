@@ -112,34 +112,37 @@ async def test_a_statement_is_found_as_one_types_and_its_proof_is_verified(
     assert "checked here" in facts
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ("proof.path[0] = btoa('\\0'.repeat(32))", "does not lead to the signed root"),
-        ("proof.index += 1", "does not lead to the signed root"),
-        (
-            "proof.record = proof.record.replace('judgement', 'Judgement')",
-            "does not lead to the signed root",
-        ),
-        (
-            "proof.checkpoint = proof.checkpoint.replace(/— (\\S+) (.{12})./, '— $1 $2A')",
-            "not signed by the log's key",
-        ),
-    ],
-)
-async def test_a_forged_proof_is_seen(page: Page, sample: Sample, change: str, said: str) -> None:
-    asked = judgement("SELECT 1", statement="q-7")
+FORGERIES = {
+    "proof.path[0] = btoa('\\0'.repeat(32))": "does not lead to the signed root",
+    "proof.index += 1": "does not lead to the signed root",
+    "proof.record = proof.record.replace('judgement', 'Judgement')": "does not lead to the signed root",
+    "proof.checkpoint = proof.checkpoint.replace(/— (\\S+) (.{12})./, '— $1 $2A')": "not signed by the log",
+    "proof.private = btoa(atob(proof.private).replace('SELECT', 'DELETE'))": "not those that it commits to",
+    "proof.private = null": "shows another `sql`",
+    "document.querySelector('code .line').lastChild.before('0')": "shows another `sql`",
+    "document.querySelector('[data-value=verdict]').textContent = 'deny'": "shows another `verdict`",
+}
+
+
+async def test_a_forged_proof_is_seen_and_a_page_that_shows_something_else(
+    page: Page, sample: Sample
+) -> None:
+    asked = judgement("SELECT '\u202e\r\n 1'", statement="q-7")
     await sample.store.append([judgement("SELECT 0"), asked, judgement("SELECT 2")])
-    script = f"""() => {{
-        const honest = globalThis.fetch;
-        globalThis.fetch = async (...asked) => {{
-            const proof = await (await honest(...asked)).json();
-            {change};
-            return new Response(JSON.stringify(proof));
-        }};
-    }}"""
+    for change, said in FORGERIES.items():
+        script = f"""() => {{
+            const honest = globalThis.fetch;
+            globalThis.fetch = async (...asked) => {{
+                const proof = await (await honest(...asked)).json();
+                {change};
+                return new Response(JSON.stringify(proof));
+            }};
+        }}"""
+        await page.goto("/statements/q-7")
+        await page.evaluate(script)
+        await page.get_by_role("button", name="Verify here").click()
+        await page.get_by_text("1 of 1 records are not proven").wait_for()
+        assert said in await page.locator("[data-proven=no]").inner_text(), change
     await page.goto("/statements/q-7")
-    await page.evaluate(script)
     await page.get_by_role("button", name="Verify here").click()
-    await page.get_by_text("1 of 1 records are not proven").wait_for()
-    assert said in await page.locator("[data-proven=no]").inner_text()
+    await page.get_by_text("proven: 1 of 1 records are in the signed log, as this page shows them").wait_for()

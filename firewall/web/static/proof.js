@@ -1,5 +1,6 @@
 // Checks in the browser that a statement's records are in the signed log: RFC 6962 hashes by WebCrypto, the path
-// of RFC 9162 (2.1.3.2), the checkpoint's root, and its Ed25519 signature where the browser knows how.
+// of RFC 9162 (2.1.3.2), the checkpoint's root, and its Ed25519 signature where the browser knows how. And that
+// the page shows what they say: what stands beside a record must open its salted hash, and be what is read here.
 "use strict";
 
 {
@@ -63,6 +64,38 @@
     return false;
   }
 
+  const SALT = 16; // bytes, before the values
+
+  // what the record says, with its values as far as they are there; `kept` says how far
+  async function opened(proof) {
+    const fields = JSON.parse(proof.record);
+    if (!fields.sealed) return { fields, kept: "" };
+    const [keep, committed] = fields.sealed.split(":");
+    if (proof.private === null) return { fields, kept: "its values are erased" };
+    const beside = bytes(proof.private);
+    if (keep === "digest") return { fields, kept: "its values were never kept" };
+    if (!same(await sha256(beside), bytes(committed))) throw new Error("its values are not those that it commits to");
+    const values = JSON.parse(new TextDecoder().decode(beside.slice(SALT)));
+    return { fields: { ...fields, ...values }, kept: keep === "redacted" ? "its values were redacted before they were kept" : "" };
+  }
+
+  // the text that a person reads there; characters that would hide stand as their code points
+  function read(node) {
+    if (node.nodeType === Node.TEXT_NODE) return node.data;
+    if (node.classList?.contains("odd")) return String.fromCodePoint(parseInt(node.textContent.slice(2), 16));
+    return [...node.childNodes].map(read).join("");
+  }
+
+  // everything on this page that is said to be of the record
+  function compare(record, fields) {
+    const places = [...document.querySelectorAll("[data-of]")].filter((place) => place.dataset.of === record);
+    for (const place of places) {
+      const name = place.dataset.value;
+      const here = place.matches("code") ? read(place).replace(/\n$/, "") : read(place);
+      if (here !== fields[name]) throw new Error(`this page shows another \`${name}\` than the record has`);
+    }
+  }
+
   async function proven(record) {
     const answer = await fetch(section.dataset.proof + encodeURIComponent(record), { headers: { accept: "application/json" } });
     if (!answer.ok) throw new Error(answer.status === 404 ? "no signed head reaches it yet" : "the console does not answer");
@@ -73,7 +106,9 @@
     if (!root || !same(root, head.root)) throw new Error("its path does not lead to the signed root");
     const signed = await signedBy(section.dataset.key, head);
     if (signed === false) throw new Error("the root is not signed by the log's key");
-    return { head, signed, index: proof.index, steps: proof.path.length };
+    const { fields, kept } = await opened(proof);
+    compare(record, fields);
+    return { head, signed, index: proof.index, steps: proof.path.length, kept };
   }
 
   function tell(place, word, text) {
@@ -90,7 +125,7 @@
       const place = row.querySelector("[data-proven]");
       try {
         last = await proven(row.dataset.record);
-        tell(place, "yes", `✓ record ${last.index}, ${last.steps} steps to the root`);
+        tell(place, "yes", `✓ record ${last.index}, ${last.steps} steps to the root, as shown here${last.kept && `; ${last.kept}`}`);
       } catch (error) {
         wrong += 1;
         tell(place, "no", `✗ not proven: ${error.message}`);
@@ -99,7 +134,7 @@
     button.disabled = false;
     if (last) facts(last);
     if (wrong) tell(said, "no", `${wrong} of ${rows.length} records are not proven`);
-    else tell(said, "yes", `✓ proven: ${rows.length} of ${rows.length} records are in the signed log`);
+    else tell(said, "yes", `✓ proven: ${rows.length} of ${rows.length} records are in the signed log, as this page shows them`);
   }
 
   function facts({ head, signed }) {
