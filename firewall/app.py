@@ -275,6 +275,8 @@ class App:
             desk=self.desk,
             person_by_token=lambda token: self.store.person_by_token(credentials.token_hash(token)),
             is_person=self._is_person,
+            whose_link=lambda secret: self.store.links.take(credentials.token_hash(secret), clock.now()),
+            is_named=self._is_named,
             is_approver=lambda name: any(gate.policy.person(name) for gate in self.gates.values()),
             roles=self._roles,
             search=self.store.page,
@@ -323,13 +325,15 @@ class App:
             raise FirewallError(f"the settings name `{name}` for the OpenID provider, and it is not set")
         return Oidc(known.issuer, known.client_id, os.environ.get(name, "") if name else "", known.name)
 
+    def _is_named(self, name: str) -> bool:
+        if any(name in names for names in self.settings.web.roles.values()):
+            return True
+        return any(gate.policy.person(name) for gate in self.gates.values())
+
     async def _is_person(self, name: str) -> bool:
         """Whoever has a token; with an OpenID provider whoever policy or settings name, as well."""
-        if self.settings.web.oidc is not None:
-            if any(name in names for names in self.settings.web.roles.values()):
-                return True
-            if any(gate.policy.person(name) for gate in self.gates.values()):
-                return True
+        if self.settings.web.oidc is not None and self._is_named(name):
+            return True
         return any(not token.revoked for token in await self.store.tokens(name))
 
     async def _status(self) -> web.Status:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from firewall import audit, clock, ids, wire
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 # 256 random bits, so that a fast hash of a token cannot be turned back into it.
 TOKEN_BYTES = 32
+# time to get from the terminal to the browser
+LINK_SECONDS = 300
 
 
 def token_hash(token: str) -> str:
@@ -60,6 +63,15 @@ async def add_person(store: Store, name: str, *, issuer: str) -> str:
     record = _record("issued", "person", name, by=issuer)
     await store.add_token(name, token_hash(token), issuer, [record])
     return token
+
+
+async def link_person(store: Store, name: str, *, issuer: str) -> str:
+    """Make the secret of a link by which a person signs in to the console, once and soon."""
+    secret = f"qfl_{secrets.token_urlsafe(TOKEN_BYTES)}"
+    name, now = name.lower(), clock.now()
+    record = _record("linked", "person", name, by=issuer)
+    await store.links.add(token_hash(secret), name, now + timedelta(seconds=LINK_SECONDS), [record])
+    return secret
 
 
 async def revoke_person(store: Store, name: str, *, by: str) -> bool:

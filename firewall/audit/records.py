@@ -261,11 +261,12 @@ class Policy(_Record):
 class Credential(_Record):
     """An agent's or person's credential was issued, disabled or enabled; never the credential itself.
 
+    linked: a link was made by which the person can sign in once, from the firewall's own machine.
     certificate: the name in client certificates that stands for the agent, where it was given one.
     """
 
     kind: Literal["credential"] = "credential"
-    event: Literal["issued", "reissued", "disabled", "enabled"]
+    event: Literal["issued", "reissued", "disabled", "enabled", "linked"]
     subject: Literal["agent", "person"]
     name: str
     owner: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 from contextlib import asynccontextmanager
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from firewall.cli.terminal import Terminal
-    from firewall.config import Settings
+    from firewall.config import Settings, Web
     from firewall.policy import Policy
 
 MAX_NAME = 200
@@ -74,6 +75,22 @@ def issuer(terminal: Terminal, given: str | None) -> str:
         raise Usage("the system does not say who you are", hint="say it with --as PERSON") from None
     terminal.note(f"recorded as done by `{user}`; if you are an approver, say who with --as")
     return user
+
+
+def loopback(web: Web) -> str:
+    """Where the console is reached on this machine. Raises Usage."""
+    named = web.host in EVERYWHERE or web.host == "localhost"
+    try:
+        here = named or ip_address(web.host).is_loopback
+    except ValueError:
+        here = False
+    if not here or not web.port:
+        raise Usage(
+            f"the console is not reached on this machine's loopback: `web` says `{web.host}:{web.port}`",
+            hint="sign in with a token instead: `firewall people token PERSON`",
+        )
+    host = "localhost" if named else web.host
+    return f"http://[{host}]:{web.port}" if ":" in host else f"http://{host}:{web.port}"
 
 
 def dsn(settings: Settings, database: str, agent: str, token: str, port: int | None = None) -> str:

@@ -42,6 +42,33 @@ async def token(terminal: Terminal, person: Person, by: As = None) -> None:
         )
 
 
+@command(app, "link")
+async def link(terminal: Terminal, person: Person, by: As = None) -> None:
+    """Print a link by which a person signs in to the console: once, soon, and on this machine alone."""
+    settings = terminal.settings
+    name = house.person_named(person, "a person").lower()
+    where = house.loopback(settings.web)
+    known = house.policies(settings)
+    groups = house.groups_of(known, name)
+    roles = sorted(role for role, names in settings.web.roles.items() if name in names)
+    who = house.issuer(terminal, by)
+    async with house.store_to_write(terminal, create=True) as store:
+        if not groups and not roles and not any(not one.revoked for one in await store.tokens(name)):
+            raise NotThere(
+                f"`{name}` is nobody here: no policy has them under `approvers`, nor have they a token",
+                hint="name them in the policy or under `web.roles` in the settings",
+            )
+        secret = await credentials.link_person(store, name, issuer=who)
+    url = f"{where}/signin/link?once={secret}"
+    minutes = credentials.LINK_SECONDS // 60
+    if terminal.as_json:
+        document = {"person": name, "issuer": who, "url": url, "seconds": credentials.LINK_SECONDS}
+        terminal.document({**document, "groups": groups, "roles": roles})
+    else:
+        terminal.say(url)
+        terminal.note(f"signs in `{name}`, once, within {minutes} minutes, in a browser on this machine")
+
+
 @command(app, "list")
 async def list_people(terminal: Terminal) -> None:
     """Approvers by policy, and everybody who has a token."""
@@ -76,7 +103,7 @@ async def list_people(terminal: Terminal) -> None:
 
 @command(app, "revoke")
 async def revoke(terminal: Terminal, person: Person, by: As = None) -> None:
-    """Void every token of a person. They stay an approver in Slack until the policy drops them."""
+    """Void every token and link of a person. They stay an approver in Slack until the policy drops them."""
     name = house.person_named(person, "a person").lower()
     who = house.issuer(terminal, by)
     async with house.store_to_write(terminal, create=False) as store:

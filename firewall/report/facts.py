@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from firewall.report.figures import Figures
 
 
+# events by which somebody got a way in
+ISSUED = ("issued", "reissued", "linked")
+
+
 @dataclass(frozen=True, slots=True)
 class Fact:
     """A figure. value: as it is, None where there is nothing to measure; shown: for people."""
@@ -52,7 +56,7 @@ def facts(f: Figures) -> Mapping[str, Fact]:
         "policies": ("policy changes put into force", f.policies.total),
         "starts": ("times that a policy came into force unchanged (starts)", f.starts),
         "policies_refused": ("policy changes refused", f.policies_refused.total),
-        "issued": ("credentials issued", f.credentials["issued"] + f.credentials["reissued"]),
+        "issued": ("credentials issued", sum(f.credentials[event] for event in ISSUED)),
         "revoked": ("credentials disabled", f.credentials["disabled"]),
         "enabled": ("credentials enabled again", f.credentials["enabled"]),
         "sessions": ("sessions opened", f.sessions["opened"]),

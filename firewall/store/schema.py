@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 # the newest module under migrations/versions; a test holds the two together
-HEAD = "0009"
+HEAD = "0010"
 MIGRATIONS = Path(__file__).parent / "migrations"
 # any number, the same for everyone: only one process migrates a shared store at a time
 _MIGRATION_LOCK = 0x66697265

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sqlalchemy import insert, update
+from sqlalchemy import delete, insert, update
 
 from firewall import audit, clock
 from firewall.approval import State
@@ -15,6 +15,7 @@ from firewall.errors import StoreError
 from firewall.store import engine, rows, schema, tables
 from firewall.store.cards import Cards
 from firewall.store.erasing import Erasing
+from firewall.store.links import Links
 from firewall.store.marks import Marks
 from firewall.store.past import Past
 from firewall.store.reader import Reader
@@ -247,13 +248,14 @@ class Store(Reader):
         await self._write(records, change)
 
     async def revoke_tokens(self, person: str, records: Sequence[audit.Record]) -> bool:
-        """Revoke every token of a person; False, and nothing written, if there is none to revoke."""
+        """Revoke every token and unused link of a person; False, and nothing written, if there is none."""
         columns = tables.tokens.c
 
         def change(connection: Connection) -> bool:
             valid = (columns.person == person) & columns.revoked.is_(False)
             statement = update(tables.tokens).where(valid).values(revoked=True)
-            return connection.execute(statement).rowcount > 0
+            unused = delete(tables.links).where(tables.links.c.person == person)
+            return connection.execute(statement).rowcount + connection.execute(unused).rowcount > 0
 
         return await self._write(records, change)
 
@@ -266,6 +268,11 @@ class Store(Reader):
     def cards(self) -> Cards:
         """What channels have posted, by hold."""
         return Cards(self._database)
+
+    @property
+    def links(self) -> Links:
+        """Sign-in links that nobody has used yet."""
+        return Links(self._database, self._writer)
 
     def marks(self, database: str) -> Marks:
         """Labels of one database that no policy says."""

@@ -249,6 +249,16 @@ signals = Table(
     PrimaryKeyConstraint("name", name="signals_pkey"),
 )
 
+# links by which a person signs in once, by the hash of their secret
+links = Table(
+    "links",
+    metadata,
+    Column("hash", Text, nullable=False),
+    Column("person", Text, nullable=False),
+    Column("until", Text, nullable=False),
+    PrimaryKeyConstraint("hash", name="links_pkey"),
+)
+
 # filters of the query log that a person has kept under a name, as the page's address has them
 views = Table(
     "views",

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from firewall.errors import StoreError
-from firewall.web import api, browse, decisions, events, overview, pages, problems, signin, together
+from firewall.web import api, browse, decisions, events, link, overview, pages, problems, signin, together
 from firewall.web.render import STATIC, answer
 from firewall.web.session import Seal
 from firewall.web.shield import Shield
@@ -55,6 +55,7 @@ def create_app(house: House) -> FastAPI:
     app.include_router(api.health, prefix=api.PREFIX)
     app.include_router(api.health, include_in_schema=False)
     app.include_router(signin.router)
+    app.include_router(link.router)
     app.include_router(events.router)
     app.include_router(pages.router)
     app.include_router(browse.router)

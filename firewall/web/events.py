@@ -19,7 +19,7 @@ from fastapi.responses import StreamingResponse
 from firewall import clock
 from firewall.errors import StoreError
 from firewall.web.problems import Trouble
-from firewall.web.who import TheHouse, Visitor, get_seal
+from firewall.web.who import TheHouse, Visitor, get_seal, still
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -78,7 +78,7 @@ async def events(request: Request, house: TheHouse, visit: Visitor) -> Streaming
         raise Trouble(HTTPStatus.SERVICE_UNAVAILABLE, "too many live pages are open; this one will poll")
 
     async def admitted() -> bool:
-        return get_seal(request).stands(visit) and await house.is_person(visit.person)
+        return get_seal(request).stands(visit) and await still(house, visit)
 
     content = stream(house.desk, streams, admitted)
     headers = {"x-accel-buffering": "no"}

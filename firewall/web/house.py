@@ -160,6 +160,8 @@ class House:
     person_by_token: whose raw token this is, or None; agents' credentials are none of its answers.
     is_person: whether the person still holds a credential that is in force; asked at every request of a
         signed-in browser, so that a disabled person is out at once and not when the cookie expires.
+    whose_link: whose raw secret of a sign-in link this is, or None; asked once, it is nobody's any more.
+    is_named: whether policy or settings name the person, with a credential or without one.
     is_approver: whether policy knows the person as one who may decide something, for what a page offers;
         the desk alone says whether a vote counts.
     roles: what else the person may do; none is for a person who may not even look. Asked at every request.
@@ -177,6 +179,8 @@ class House:
     desk: Desk
     person_by_token: Callable[[str], Awaitable[str | None]]
     is_person: Callable[[str], Awaitable[bool]]
+    whose_link: Callable[[str], Awaitable[str | None]]
+    is_named: Callable[[str], bool]
     is_approver: Callable[[str], bool]
     roles: Callable[[str], Collection[Role]]
     search: Search

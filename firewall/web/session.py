@@ -43,11 +43,15 @@ AWAY_COOKIE = "firewall-away"
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One browser's session. `person` is empty at the door; `ends` is Unix seconds."""
+    """One browser's session. `person` is empty at the door; `ends` is Unix seconds.
+
+    by: the channel by which the person came in.
+    """
 
     person: str
     nonce: str
     ends: int
+    by: str = ""
 
 
 @dataclass(slots=True)
@@ -67,12 +71,12 @@ class Seal:
         self._away = Fernet(base64.urlsafe_b64encode(_derive(self.key, b"firewall console away 1")))
         self._form_key = _derive(self.key, b"firewall console form 1")
 
-    def open(self, person: str, seconds: int = SESSION_SECONDS) -> Visit:
+    def open(self, person: str, seconds: int = SESSION_SECONDS, *, by: str = "") -> Visit:
         """A new session, under a nonce that no one has seen."""
-        return Visit(person, secrets.token_urlsafe(18), _now() + seconds)
+        return Visit(person, secrets.token_urlsafe(18), _now() + seconds, by)
 
     def write(self, visit: Visit) -> str:
-        content = json.dumps([visit.person, visit.nonce, visit.ends]).encode()
+        content = json.dumps([visit.person, visit.nonce, visit.ends, visit.by]).encode()
         return self._fernet.encrypt_at_time(content, _now()).decode()
 
     def read(self, sealed: str) -> Visit | None:
@@ -81,10 +85,10 @@ class Seal:
             # base64 can be spelt in more than one way; only our own spelling is taken
             if base64.urlsafe_b64encode(base64.urlsafe_b64decode(sealed)).decode() != sealed:
                 return None
-            person, nonce, ends = json.loads(self._fernet.decrypt(sealed.encode()))
+            person, nonce, ends, by = json.loads(self._fernet.decrypt(sealed.encode()))
         except (InvalidToken, ValueError):
             return None
-        visit = Visit(person, nonce, ends)
+        visit = Visit(person, nonce, ends, by)
         return visit if self.stands(visit) else None
 
     def put_away(self, text: str) -> str:

@@ -21,6 +21,8 @@ from firewall.web.roles import Role
 from firewall.web.session import SESSION_COOKIE, Seal, Visit, cookie, same_origin
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from starlette.datastructures import FormData
 
     from firewall.web.throttle import Throttle
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 # longer than any token; what is longer is not looked up
 MAX_TOKEN = 512
 MAX_FIELDS = 12
+LINK_CHANNEL = "link"
 
 _bearer = HTTPBearer(
     auto_error=False,
@@ -52,9 +55,15 @@ def get_seal(request: Request) -> Seal:
 async def get_visit(request: Request) -> Visit:
     """The signed-in browser's session, of a person who is still one."""
     visit = get_seal(request).read(cookie(request, SESSION_COOKIE))
-    if visit is None or not visit.person or not await get_house(request).is_person(visit.person):
+    if visit is None or not visit.person or not await still(get_house(request), visit):
         raise SignInNeeded
     return visit
+
+
+async def still(house: House, visit: Visit) -> bool:
+    """Whether the session's person is still let in, by the way that the person came in."""
+    by_name = visit.by == LINK_CHANNEL and house.is_named(visit.person)
+    return by_name or await house.is_person(visit.person)
 
 
 async def get_visitor(request: Request) -> Visit:
@@ -104,17 +113,24 @@ async def get_caller(
 
 
 async def admit(request: Request, token: str, channel: str) -> str | None:
-    """Whose token it is. A wrong one is recorded, and too many from one address are not even looked at."""
+    """Whose token it is."""
+    whose = get_house(request).person_by_token
+    return await tried(request, token, whose, channel, "the token belongs to no person")
+
+
+async def tried(
+    request: Request, secret: str, whose: Callable[[str], Awaitable[str | None]], channel: str, why: str
+) -> str | None:
+    """Whose secret it is. A wrong one is recorded, and too many from one address are not even looked at."""
     throttle: Throttle = request.app.state.throttle
     address = request.client.host if request.client else ""
     if wait := throttle.wait(address, clock.now()):
-        detail = f"too many wrong tokens from this address; wait {wait} s"
+        detail = f"too many wrong attempts from this address; wait {wait} s"
         raise Trouble(HTTPStatus.TOO_MANY_REQUESTS, detail, {"retry-after": str(wait)})
-    house = get_house(request)
-    person = await house.person_by_token(token) if token and len(token) <= MAX_TOKEN else None
+    person = await whose(secret) if secret and len(secret) <= MAX_TOKEN else None
     if person is None:
         throttle.failed(address, clock.now())
-        await note_sign_in(house, "", channel, why="the token belongs to no person")
+        await note_sign_in(get_house(request), "", channel, why=why)
     return person
 
 

@@ -20,6 +20,7 @@ ORIGIN = "log.test"
 KEY = audit.SigningKey(ORIGIN, bytes(range(32)))
 # what takes a store back to schema 0007
 BEFORE_GRANTS = (
+    "DROP TABLE links",
     "DROP TABLE watched",
     "DROP TABLE grants",
     "DROP INDEX holds_by_agent",

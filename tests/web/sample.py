@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from firewall import audit, clock, ids, policy
+from firewall import audit, clock, credentials, ids, policy
 from firewall.approval import Hold, Person, State
 from firewall.desk import Desk
 from firewall.explaining import Explained, explain
@@ -41,6 +41,7 @@ class Sample:
     store: Store
     tokens: dict[str, str] = field(default_factory=lambda: dict(TOKENS))
     roles: dict[str, frozenset[Role]] = field(default_factory=dict)
+    named: set[str] = field(default_factory=lambda: set(PEOPLE))
     desk: Desk = field(init=False)
     house: House = field(init=False)
     _gate: Gate | None = None
@@ -51,6 +52,8 @@ class Sample:
             desk=self.desk,
             person_by_token=self._person_by_token,
             is_person=self._is_person,
+            whose_link=lambda secret: self.store.links.take(credentials.token_hash(secret), clock.now()),
+            is_named=lambda person: person in self.named,
             is_approver=PEOPLE.__contains__,
             roles=lambda person: self.roles.get(person, EVERY),
             search=self.store.page,
