@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from firewall import clock
 from firewall.approval import Hold, State, similar
 from firewall.errors import StoreError
+from firewall.policy.fields import seconds
 from firewall.web import decide, problems
 from firewall.web.problems import Trouble
 from firewall.web.render import page
@@ -99,6 +100,7 @@ async def _hold_page(
         "obstacle": obstacle(house, hold, visit.person)
         or ("You have voted; it waits for others." if voted(hold, visit.person) else ""),
         "approvals": sum(1 for vote in hold.votes if vote.approve),
+        "deciders": hold.deciders(clock.now()),
         "following": others[0] if others else None,
         "alike": sum(like is not None and similar.similarity(other) == like for other in others),
         "wrong": wrong,
@@ -124,7 +126,7 @@ async def _decided(
 ) -> Response:
     hold = await decide.find(house, hold_id)
     try:
-        word = kind.model_validate(posted.values)
+        word = kind.model_validate(_nested(posted.values))
     except ValidationError as error:
         wrong = problems.of_form(error)
         return await _hold_page(request, house, posted.visit, hold, wrong, HTTPStatus.UNPROCESSABLE_ENTITY)
@@ -137,6 +139,19 @@ async def _decided(
         hold = await decide.find(house, hold_id)
         return await _hold_page(request, house, posted.visit, hold, trouble.detail, trouble.status)
     return RedirectResponse(f"/holds/{hold.id}", HTTPStatus.SEE_OTHER)
+
+
+def _nested(values: dict[str, str]) -> dict[str, object]:
+    """A form's fields as `decide.Approval` has them: what is granted beyond one run is a part of its own."""
+    found: dict[str, object] = dict(values)
+    if "for" in values:
+        terms = {name: found.pop(name) for name in ("uses", "rows") if values.get(name)}
+        found.pop("rows", None)
+        try:
+            found["grant"] = {"seconds": seconds(str(found.pop("for")).strip()), **terms}
+        except ValueError as error:
+            raise Trouble(HTTPStatus.UNPROCESSABLE_ENTITY, f"for how long: {error}") from None
+    return found
 
 
 async def _status_page(request: Request, house: House, visit: Visit, report: audit.Report | None) -> Response:

@@ -49,6 +49,10 @@ STATES = {
 }
 
 
+# what is kept of statements' texts and parameters
+KEPT = {"full": "in full", "redacted": "without literals", "digest": "as salted hashes alone"}
+
+
 def moment(value: datetime | str) -> datetime:
     """The time in UTC, from a record's stamp or a hold's field."""
     parsed = datetime.fromisoformat(value) if isinstance(value, str) else value
@@ -80,6 +84,15 @@ def micros(value: int) -> str:
     return f"{value / 1000:.1f} ms" if value < 1_000_000 else f"{value / 1_000_000:.2f} s"
 
 
+def size(count: float) -> str:
+    """Bytes in the unit that reads best."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:,.0f} {unit}" if unit == "bytes" or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:,.1f} TiB"
+
+
 def counted(number: int, one: str, many: str = "") -> str:
     """`1 hold`, `2 holds`, `1,024 holds`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
@@ -99,6 +112,7 @@ def _environment() -> Environment:
         "hidden": visible.hidden,
         "counted": counted,
         "STATES": STATES,
+        "KEPT": KEPT,
     }
     environment.filters |= {
         "brief": visible.brief,
@@ -110,6 +124,9 @@ def _environment() -> Environment:
         "ago": ago,
         "left": lambda value: spoken(moment(value) - clock.now()),
         "micros": micros,
+        "size": size,
+        "since": lambda value: spoken(clock.now() - moment(value)),
+        "duration": lambda seconds: f"{seconds // 60:.0f}m" if seconds % 60 == 0 else f"{seconds:.0f}s",
         "lasting": lambda seconds: spoken(timedelta(seconds=seconds)),
     }
     return environment

@@ -12,6 +12,7 @@ import pytest
 from firewall import audit, clock, ids
 from firewall.approval import Earlier, Impact, State
 from firewall.errors import StoreError
+from firewall.policy import Terms
 from firewall.store import search
 from tests.web.sample import KEY, hold, judgement
 
@@ -227,6 +228,36 @@ async def test_who_may_not_decide_gets_no_buttons_and_no_vote(
     assert 'role="alert"' in answer.text
     assert (await sample.desk.hold(made.id)).state is State.PENDING
     assert [record.counted for record in await sample.records("vote")] == [False]
+
+
+async def test_approving_for_a_while_within_what_policy_grants(sample: Sample, dana: Browser) -> None:
+    await sample.desk.open(made := hold(grants=Terms(5400, 5, 100), shape="5a" * 32))
+    page = clean((await dana.get(f"/holds/{made.id}")).text)
+    fields = {f["name"]: f.get("value") for tag, f in page.elements if tag == "input" and "name" in f}
+    assert (fields["for"], fields["uses"], fields["rows"]) == ("90m", "5", "100")
+    for wrong in ({"for": "2h"}, {"for": "ever"}, {"uses": "6"}, {"rows": "-1"}):
+        terms = {"for": "1h", "uses": "2", "rows": "10"} | wrong
+        assert (await dana.decide(made.id, "approve", **terms)).status_code in {403, 409, 422}, wrong
+    assert (await sample.desk.hold(made.id)).state is State.PENDING
+    assert (
+        await dana.decide(made.id, "approve", **{"for": "1h", "uses": "2", "rows": "10"})
+    ).status_code == 303
+    [grant] = await sample.desk.grants()
+    assert (grant.uses, grant.rows, (grant.until - grant.given_at).total_seconds()) == (2, 10, 3600)
+    await sample.desk.open(plain := hold())
+    assert 'name="for"' not in (await dana.get(f"/holds/{plain.id}")).text
+
+
+async def test_breaking_the_glass_takes_a_reason(sample: Sample, dana: Browser) -> None:
+    await sample.desk.open(made := hold(quorum=2, break_glass=("dba",), claims=(("ticket", EVIL),)))
+    page = await dana.get(f"/holds/{made.id}")
+    assert "Break the glass" in clean(page.text).text
+    assert "nobody has verified it" in page.text
+    assert (await dana.decide(made.id, "approve", break_glass="true")).status_code == 403
+    assert (await dana.decide(made.id, "approve", break_glass="true", reason="it burns")).status_code == 303
+    assert (await sample.desk.hold(made.id)).state is State.APPROVED
+    [record] = await sample.records("break_glass")
+    assert record.reason == "it burns"
 
 
 async def test_someone_elses_decision_is_told_on_the_second_click(sample: Sample, dana: Browser) -> None:
