@@ -42,6 +42,7 @@ CARDS = {
 PAGES = {
     "queue": "/",
     "hold": "/holds/h-0CANCEL000",
+    "similar": "/holds/h-0SIMILAR12/similar",
     "decisions": "/decisions",
     "log": "/log?text=customers&database=shop",
     "statement": f"/statements/{STATEMENT}",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from firewall import audit, clock, ids
+from firewall.approval import State, Vote
 from firewall.store import Store
 from firewall.web import create_app
 from firewall.web.session import SESSION_COOKIE
@@ -107,6 +108,7 @@ async def fill(house: sample.Sample, *, empty: bool) -> None:
             await house.desk.note_outcome(made.id, outcome)
     await log(house)
     await told_in_full(house)
+    await decided(house)
     if empty:
         return
     held = [
@@ -156,6 +158,21 @@ async def fill(house: sample.Sample, *, empty: bool) -> None:
             risk="medium",
             expires_at=now + timedelta(minutes=14),
         ),
+        *(
+            sample.hold(
+                f"SELECT email FROM customers WHERE id = {number}",
+                id=f"h-0SIMILAR{number}",
+                agent="support-agent",
+                rule="personal data waits",
+                reasons=("labelled reads wait for a person: read public.customers (email)",),
+                effects=("read public.customers (email, id)",),
+                labels=("pii.email",),
+                risk="medium",
+                expires_at=now + timedelta(minutes=6, seconds=number),
+                claims=(("ticket", "OPS-311"),),
+            )
+            for number in (12, 40, 57)
+        ),
         sample.hold(
             "VACUUM (ANALYZE) public.events",
             id="h-0VACUUM000",
@@ -197,6 +214,37 @@ async def fill(house: sample.Sample, *, empty: bool) -> None:
             ),
         ]
     )
+
+
+async def decided(house: sample.Sample) -> None:
+    """Two weeks of holds that people decided: mostly quickly, some not at all, a few unread."""
+    now = clock.now()
+    rules = (
+        "personal data waits",
+        "writes wait for a person",
+        "writes wait for a person",
+        "maintenance waits",
+    )
+    people = ("dana@example.com", "omar@example.com", "omar@example.com")
+    seconds = (8, 25, 40, 55, 110, 190, 240, 420, 700, 2400, 5000)
+    for number in range(70):
+        opened = now - timedelta(days=number * number % 17 % 14, hours=1 + number % 5, minutes=number)
+        state = (State.CONSUMED, State.CONSUMED, State.CONSUMED, State.REJECTED, State.EXPIRED)[
+            number * 7 % 5
+        ]
+        long = "" if number % 9 else " -- " + "x" * 4000
+        at = opened + timedelta(seconds=seconds[number * 3 % len(seconds)])
+        approve = state is State.CONSUMED
+        vote = Vote(people[number % 3], approve, "", "slack", at, ("dba",), opened=not long)
+        made = sample.hold(
+            f"UPDATE orders SET status = 'closed' WHERE id = {number}{long}",
+            rule=rules[number % 4],
+            state=state,
+            opened_at=opened,
+            expires_at=opened + timedelta(hours=1),
+            votes=() if state is State.EXPIRED else (vote,),
+        )
+        await house.store.open_hold(made, [])
 
 
 async def told_in_full(house: sample.Sample) -> None:
