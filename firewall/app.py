@@ -7,7 +7,6 @@ import os
 import ssl
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Self
 
 import asyncpg
@@ -20,6 +19,7 @@ from firewall.desk import Desk
 from firewall.errors import CatalogError, ConfigurationError, FirewallError, Place, Problem, StoreError
 from firewall.explaining import explain
 from firewall.gate import Gate
+from firewall.health import Health
 from firewall.keyfile import derived, mask_key, signing_key
 from firewall.policy.diff import diff
 from firewall.posts import open_channels
@@ -67,6 +67,7 @@ class App:
         self._stack = AsyncExitStack()
         self._listener: proxy.Listener | None = None
         self._console: Server | None = None
+        self.health = Health(settings, store, self.gates, self._analysts)
         self._reloading = asyncio.Lock()
         self.publisher: Publisher | None = None
 
@@ -119,7 +120,7 @@ class App:
         await self._adopt()
         self._background(self.desk.watch())
         if self.settings.checkpoints.any:
-            self.publisher = self._publisher()
+            self.publisher = self.health.publisher = self._publisher()
             self._background(self.publisher.run())
         if self.settings.records.retention is not None:
             self._background(retain(self.store, timedelta(days=self.settings.records.retention)))
@@ -130,10 +131,11 @@ class App:
         await self._console.start()
         self._stack.push_async_callback(self._console.close)
         for channel in open_channels(self.settings, self.desk, self.store, self.gates):
+            self.health.channels.append(channel)
             await channel.start()
             self._stack.push_async_callback(channel.close)
         tls, binding = server_tls(self.settings.listen.tls)
-        self._listener = proxy.Listener(
+        self._listener = self.health.listener = proxy.Listener(
             proxy.Entrance(
                 listen=self.settings.listen,
                 tls=tls,
@@ -256,7 +258,9 @@ class App:
             for name, gate in self.gates.items():
                 try:
                     await gate.refresh()
+                    self.health.unread.pop(name, None)
                 except CatalogError as error:
+                    self.health.unread[name] = error.message
                     log.warning("catalog not refreshed", database=name, error=error.message)
 
     async def _refresh_labels(self) -> None:
@@ -289,7 +293,7 @@ class App:
             explain=self._explain,
             log_key=str(self.key.public),
             verify_log=lambda: self.store.verify([self.key.public]),
-            status=self._status,
+            status=self.health.status,
             record=lambda record: self.store.append([record]),
             cookie_key=self._derived("cookie"),
             oidc=self._oidc(),
@@ -335,27 +339,6 @@ class App:
         if self.settings.web.oidc is not None and self._is_named(name):
             return True
         return any(not token.revoked for token in await self.store.tokens(name))
-
-    async def _status(self) -> web.Status:
-        pending = await self.store.holds([State.PENDING], limit=10_000)
-        return web.Status(
-            databases=tuple(
-                web.Database(
-                    name,
-                    self.settings.databases[name].environment,
-                    gate.policy.revision,
-                    gate.policy.mode.value,
-                )
-                for name, gate in self.gates.items()
-            ),
-            sessions=self._listener.sessions if self._listener else 0,
-            pending=len(pending),
-            version=version("query-firewall"),
-            places=tuple(
-                web.CheckpointPlace(one.place, one.size, one.at, one.failing)
-                for one in (self.publisher.standing if self.publisher else ())
-            ),
-        )
 
     def _publisher(self) -> Publisher:
         async def record(one: audit.Record) -> None:

@@ -31,6 +31,7 @@ from firewall.sql import Analysis, Effect, Facts, Kind, ObjectType
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping
+    from datetime import datetime
 
     from firewall.budgets import Taken
     from firewall.catalog import Snapshot
@@ -124,6 +125,11 @@ class Gate:
         """The newest catalog. `refresh` must have succeeded once."""
         assert self._snapshot is not None
         return self._snapshot
+
+    @property
+    def read_at(self) -> datetime | None:
+        """When the catalog was last read."""
+        return self._readings.at
 
     def outdate(self) -> None:
         """The catalog has changed: from now on nothing is judged by what was read before this call."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from firewall import clock
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from datetime import datetime
 
 
 class Readings:
@@ -19,6 +22,8 @@ class Readings:
         self._needed = 0
         self._served = 0
         self._reading: asyncio.Task[None] | None = None
+        # when the last one that succeeded ended
+        self.at: datetime | None = None
 
     @property
     def current(self) -> bool:
@@ -49,7 +54,7 @@ class Readings:
     async def _serve(self) -> None:
         serves = self._wanted
         await self._read()
-        self._served = serves
+        self._served, self.at = serves, clock.now()
 
     def _has_read(self, reading: asyncio.Task[None]) -> None:
         if self._reading is reading:

@@ -42,7 +42,9 @@ class Analysts:
     """A warm pool. `analyse` never raises for what is in a text."""
 
     def __init__(self, workers: int) -> None:
-        self._workers = workers
+        self.workers = workers
+        # texts that are analysed or wait for it now, and texts that had no answer since the start
+        self.busy = self.lost = 0
         self._folder = tempfile.TemporaryDirectory(prefix="query-firewall-")
         self._published = Published(Path(self._folder.name))
         self._crew = Crew(workers, _start)
@@ -58,7 +60,7 @@ class Analysts:
         """Start every worker and let it read the catalog."""
         self.publish(snapshot)
         await asyncio.gather(
-            *(self.analyse(WARM_UP, snapshot.version, sql.Facts()) for _ in range(self._workers * 2))
+            *(self.analyse(WARM_UP, snapshot.version, sql.Facts()) for _ in range(self.workers * 2))
         )
 
     async def analyse(self, text: str, version: str, facts: sql.Facts) -> sql.Analysis:
@@ -66,6 +68,7 @@ class Analysts:
         if len(text.encode(errors="surrogatepass")) > MAX_TEXT_BYTES:
             return sql.unknown(f"the text is longer than {MAX_TEXT_BYTES >> 20} MiB", text, facts)
         path = str(self._published.path(version))
+        self.busy += 1
         # INVARIANT: 3. what is not understood is refused or held: every failure here is `unknown`
         try:
             found: sql.Analysis = await self._crew.call(
@@ -83,6 +86,9 @@ class Analysts:
             why = f"its analysis failed ({type(error).__name__})"
         else:
             return found
+        finally:
+            self.busy -= 1
+        self.lost += 1
         return sql.unknown(why, text, facts)
 
     @property

@@ -5,11 +5,24 @@ A channel only ever delays a decision: when it is down, nothing is lost and the 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """For health. failing: why it cannot be reached, empty where it can. behind: messages that are due."""
+
+    name: str
+    failing: str = ""
+    behind: int = 0
 
 
 class Channel(Protocol):
     """What the app needs of a channel, whichever it is."""
+
+    @property
+    def standing(self) -> Standing: ...
 
     async def start(self) -> None:
         """Show every pending hold and listen; returns at once, reachable or not."""
@@ -20,4 +33,4 @@ class Channel(Protocol):
         ...
 
 
-__all__ = ["Channel"]
+__all__ = ["Channel", "Standing"]

@@ -16,6 +16,7 @@ import structlog
 
 from firewall import clock
 from firewall.approval import State
+from firewall.channels import Standing
 from firewall.errors import StoreError
 
 if TYPE_CHECKING:
@@ -83,6 +84,16 @@ class Poster:
         self._retry = retry_seconds
         self._due: dict[tuple[str, str], _Due] = {}
         self._wake = asyncio.Event()
+        self._failing = ""
+        # cards in hand
+        self._working = 0
+
+    @property
+    def standing(self) -> Standing:
+        """For health: a card that is to be looked at again later is not behind."""
+        now = asyncio.get_running_loop().time()
+        behind = sum(1 for due in self._due.values() if due.tries or due.at <= now)
+        return Standing(self._cards.platform, self._failing, behind + self._working)
 
     def want(self, hold: Hold) -> None:
         """Bring this hold's cards up to date some time soon."""
@@ -102,7 +113,9 @@ class Poster:
             if due is None:
                 await self._pause()
             else:
+                self._working = 1
                 await self._work(due)
+                self._working = 0
 
     async def _catch_up(self) -> None:
         """Holds that were opened or changed while nobody was listening."""
@@ -139,6 +152,7 @@ class Poster:
         except Exception as error:  # noqa: BLE001 — one card that cannot be made must not stop the others
             self._log.error("card cannot be made", hold=due.hold.id, error=type(error).__name__)
             return
+        self._failing = ""
         if due.tries:
             self._log.info("the platform answers again", hold=due.hold.id)
             for other in self._due.values():
@@ -160,6 +174,7 @@ class Poster:
             return
         tries = due.tries + 1
         seconds = self._backoff(tries)
+        self._failing = advice or f"it cannot be reached ({code})"
         if advice:
             self._log.error(advice, hold=due.hold.id, error=code)
         self._log.warning("the platform cannot be reached", hold=due.hold.id, error=code, again_in=seconds)

@@ -10,7 +10,7 @@ import asyncio
 import re
 import secrets
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
@@ -21,6 +21,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
 from slack_sdk.web.async_client import AsyncWebClient
 
+from firewall.channels import Standing
 from firewall.channels.cards import MemoryCards
 from firewall.channels.poster import Poster, places
 from firewall.channels.slack_cards import SlackCards
@@ -115,7 +116,16 @@ class SlackChannel:
         self._origin = origin
         self._tasks: list[asyncio.Task[None]] = []
         self._stack = AsyncExitStack()
+        self._poster: Poster | None = None
+        self._deaf = False
         self.port = 0
+
+    @property
+    def standing(self) -> Standing:
+        found = self._poster.standing if self._poster else Standing(PLATFORM)
+        if self._deaf and not found.failing:
+            return replace(found, failing="there is no connection on which Slack could tell of clicks")
+        return found
 
     async def start(self) -> None:
         """Post what is pending and listen, now or as soon as Slack can be reached; returns at once."""
@@ -142,7 +152,7 @@ class SlackChannel:
         Clicks(client, voice).register(app)
         home.register(app)
         pen = SlackCards(Pen(client), self._desk, self._cards, settings.channel, self._users)
-        poster = Poster(pen, self._desk, self._channels, retry_seconds=settings.retry_seconds)
+        poster = self._poster = Poster(pen, self._desk, self._channels, retry_seconds=settings.retry_seconds)
         for want in (poster.want, home.want):
             self._stack.callback(self._desk.listen(want))
         self._run(poster.run())
@@ -173,7 +183,8 @@ class SlackChannel:
         """
         while True:
             await asyncio.sleep(self._settings.ping_seconds)
-            if not await socket.client.is_connected():
+            self._deaf = not await socket.client.is_connected()
+            if self._deaf:
                 socket.client.wss_uri = None
 
     def _run(self, work: Coroutine[object, object, None]) -> None:

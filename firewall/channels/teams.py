@@ -34,6 +34,7 @@ from microsoft_teams.cards import AdaptiveCard
 
 from firewall import clock
 from firewall.approval import Refused
+from firewall.channels import Standing
 from firewall.channels.card import is_open
 from firewall.channels.poster import Poster, places
 from firewall.channels.teams_card import APPROVE, DENY, MAX_REASON, REASON, needs_reading
@@ -108,10 +109,15 @@ class TeamsChannel:
         self._thread = threading.Thread(target=self._there.run_forever, name="teams", daemon=True)
         self._stack = AsyncExitStack()
         self._app: App | None = None
+        self._poster: Poster | None = None
         self._task: asyncio.Task[None] | None = None
         self._unlisten: Callable[[], None] = lambda: None
         self._handled: OrderedDict[str, None] = OrderedDict()
         self.port = 0
+
+    @property
+    def standing(self) -> Standing:
+        return self._poster.standing if self._poster else Standing(CHANNEL)
 
     async def start(self) -> None:
         """Post what is pending and listen; returns at once, whether Teams can be reached or not."""
@@ -126,7 +132,7 @@ class TeamsChannel:
                 f"Teams' requests cannot be taken at `{where}`: {error.strerror}",
                 hint="free the port, or set another under `teams`",
             ) from None
-        poster = Poster(
+        poster = self._poster = Poster(
             TeamsCards(self._send, self._cards, self._settings.url),
             self._desk,
             self._places,

@@ -20,6 +20,7 @@ import aiohttp
 import structlog
 
 from firewall import clock
+from firewall.channels import Standing
 from firewall.errors import FirewallError, StoreError
 
 if TYPE_CHECKING:
@@ -89,7 +90,14 @@ class Webhooks:
         self._place = f"webhook {webhook.name} {origin}"
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._failing = ""
+        # events that were read and not yet sent
+        self._behind = 0
         self._unlisten: Callable[[], None] = lambda: None
+
+    @property
+    def standing(self) -> Standing:
+        return Standing(f"webhook {self._webhook.name}", self._failing, self._behind)
 
     async def start(self) -> None:
         """Go on where the receiver has come to; a new receiver begins with what happens from now on."""
@@ -115,13 +123,15 @@ class Webhooks:
                     if at < 0:
                         kept = at = int(await self._cards.get(self._place) or 0)
                     records, after = await self._events(at, PAGE)
+                    self._behind = len(records)
                     for index, record in records:
                         if not self._webhook.events or record.kind in self._webhook.events:
                             await self._send(http, index, record)
                             await self._cards.put(self._place, str(index + 1))
                             kept, tries = index + 1, 0
                         at = index + 1
-                    at = after
+                        self._behind -= 1
+                    at, self._failing = after, ""
                     if at - kept > STRIDE:
                         await self._cards.put(self._place, str(at))
                         kept = at
@@ -132,6 +142,7 @@ class Webhooks:
                     )
                     if isinstance(error, _NotTaken):
                         seconds = min(max(seconds, error.after), MAX_BACKOFF_SECONDS)
+                    self._failing = f"events are not taken ({_said(error)})"
                     log.warning(
                         "webhook not delivered",
                         webhook=self._webhook.name,
@@ -140,6 +151,7 @@ class Webhooks:
                     )
                     await asyncio.sleep(seconds)
                 except Exception as error:  # noqa: BLE001 — what cannot be sent now must not end the sending
+                    self._failing = f"events cannot be sent ({type(error).__name__})"
                     log.error("webhook fails", webhook=self._webhook.name, error=type(error).__name__)  # noqa: TRY400 — no traceback reaches a person
                     await asyncio.sleep(MAX_BACKOFF_SECONDS)
                 else:

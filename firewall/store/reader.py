@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import Select, and_, func, or_, select, text
 
 from firewall import audit, clock
 from firewall.errors import StoreError
@@ -30,6 +30,11 @@ _INSIDE = (_RECORDS.id, _RECORDS.bytes, _RECORDS.private)
 _PAGE = 1000
 # leaf hashes are read in larger portions
 _LEAVES = 10_000
+
+
+# of a file its pages, of a database all that is in it
+_WEIGHT_SQLITE = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+_WEIGHT_POSTGRES = "SELECT pg_database_size(current_database())"
 
 
 class Reader:
@@ -255,6 +260,17 @@ class Reader:
     async def size(self) -> int:
         """How many records there are, in all logs."""
         return sum((await self._sizes()).values())
+
+    async def weight(self) -> int:
+        """Bytes that the store takes, on its own disk or its database's."""
+
+        def work(connection: Connection) -> int:
+            postgres = connection.dialect.name == "postgresql"
+            return int(
+                connection.execute(text(_WEIGHT_POSTGRES if postgres else _WEIGHT_SQLITE)).scalar_one()
+            )
+
+        return await self._database.read(work)
 
     async def heads(self) -> list[str]:
         """The newest signed head of every log, as a note."""

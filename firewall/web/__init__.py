@@ -5,7 +5,17 @@ that came from an agent or a person reaches HTML through autoescaped templates o
 """
 
 from firewall.web.application import create_app
-from firewall.web.house import CheckpointPlace, Database, House, Judged, Search, Status
+from firewall.web.house import (
+    CheckpointPlace,
+    Database,
+    House,
+    Judged,
+    Kept,
+    Reached,
+    Search,
+    Status,
+    Workers,
+)
 from firewall.web.roles import EVERY, Role
 
 __all__ = [
@@ -14,8 +24,11 @@ __all__ = [
     "Database",
     "House",
     "Judged",
+    "Kept",
+    "Reached",
     "Role",
     "Search",
     "Status",
+    "Workers",
     "create_app",
 ]

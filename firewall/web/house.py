@@ -124,12 +124,19 @@ class Summaries(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """One guarded database and the policy in force for it."""
+    """One guarded database and the policy in force for it.
+
+    catalog: the version of what is known of it, of so many relations, read then; unread: why it is not now.
+    """
 
     name: str
     environment: str
     revision: str
     mode: str
+    catalog: str = ""
+    relations: int = 0
+    read_at: datetime | None = None
+    unread: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +150,60 @@ class CheckpointPlace:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """Where everything is, and what it takes. keep, retention: what of values, for how many days."""
+
+    place: str
+    bytes: int
+    records: int
+    keep: str
+    retention: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A channel: why it cannot be reached, and how many of its messages are due."""
+
+    name: str
+    failing: str
+    behind: int
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """The processes that analyse: how many there are to be, and are. busy: texts in hand. lost: texts that
+    had no answer since the start.
+    """
+
+    number: int
+    alive: int
+    busy: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
-    """How the house stands at this moment."""
+    """How the house stands at this moment. oldest: since when the first of the pending holds waits."""
 
     databases: tuple[Database, ...]
     sessions: int
     pending: int
+    oldest: datetime | None = None
     version: str = ""
+    began: datetime | None = None
+    log: Kept | None = None
     places: tuple[CheckpointPlace, ...] = ()
+    channels: tuple[Reached, ...] = ()
+    workers: Workers | None = None
+
+    @property
+    def troubles(self) -> tuple[tuple[str, str], ...]:
+        """What somebody should see to: what it is about, and what is wrong."""
+        return (
+            *((f"catalog of {one.name}", one.unread) for one in self.databases if one.unread),
+            *((f"checkpoints at {one.place}", one.failing) for one in self.places if one.failing),
+            *((f"channel {one.name}", one.failing) for one in self.channels if one.failing),
+        )
 
 
 @dataclass(frozen=True, slots=True)

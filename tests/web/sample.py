@@ -13,7 +13,17 @@ from firewall.approval import Hold, Person, State
 from firewall.desk import Desk
 from firewall.explaining import Explained, explain
 from firewall.gate import Gate
-from firewall.web import EVERY, Database, House, Role, Status
+from firewall.web import (
+    EVERY,
+    CheckpointPlace,
+    Database,
+    House,
+    Kept,
+    Reached,
+    Role,
+    Status,
+    Workers,
+)
 from tests.test_gate import Analysts, Catalog
 
 if TYPE_CHECKING:
@@ -41,6 +51,9 @@ class Sample:
     store: Store
     tokens: dict[str, str] = field(default_factory=lambda: dict(TOKENS))
     roles: dict[str, frozenset[Role]] = field(default_factory=dict)
+    unread: str = ""
+    unreached: str = ""
+    unpublished: str = ""
     named: set[str] = field(default_factory=lambda: set(PEOPLE))
     desk: Desk = field(init=False)
     house: House = field(init=False)
@@ -97,11 +110,34 @@ class Sample:
 
     async def _status(self) -> Status:
         pending = len(await self.store.holds([State.PENDING]))
+        now = clock.now()
         databases = (
-            Database("shop", "production", "b41f0c2e77d1", "enforce"),
-            Database("warehouse", "staging", "0ce1d8a90f33", "observe"),
+            Database(
+                "shop",
+                "production",
+                "b41f0c2e77d1",
+                "enforce",
+                catalog="91c2a07be5d4",
+                relations=214,
+                read_at=now - timedelta(seconds=12),
+            ),
+            Database("warehouse", "staging", "0ce1d8a90f33", "observe", read_at=now, unread=self.unread),
         )
-        return Status(databases, sessions=7, pending=pending, version="0.1.0")
+        return Status(
+            databases,
+            sessions=7,
+            pending=pending,
+            oldest=now - timedelta(minutes=9),
+            version="0.1.0",
+            began=now - timedelta(days=3),
+            log=Kept("sqlite:///var/lib/firewall.db", await self.store.weight(), 1204, "full", 90),
+            places=(
+                CheckpointPlace("/mnt/worm/checkpoints", 1200, clock.stamp(now - timedelta(minutes=2))),
+                CheckpointPlace("s3://audit/firewall", 1100, clock.stamp(now), self.unpublished),
+            ),
+            channels=(Reached("slack", "", 0), Reached("webhook pager", self.unreached, 3)),
+            workers=Workers(4, 4, 1, 2),
+        )
 
     async def _record(self, record: audit.Record) -> None:
         await self.store.append([record])
