@@ -41,7 +41,7 @@ MAX_SQL, MAX_SQL_COST = 3000, 4500
 MAX_SQL_LINES = 60
 MAX_PARAMETERS, MAX_PARAMETERS_COST = 1000, 1000
 MAX_PARAMETER_LINES = 20
-MAX_ITEMS = 6
+MAX_ITEMS, MAX_CLAIMS = 6, 4
 MAX_ITEM_COST = 160
 MAX_LABELS_COST = 300
 MAX_NAME_COST = 120
@@ -312,6 +312,11 @@ def common(hold: Hold) -> tuple[list[Json], int]:
         missing += left
         found.append(section(bold("Sensitive data "), code(shown_labels)))
         found += [_missing(left)] if left else []
+    if hold.claims:
+        # cut where they are long: what is approved is the statement, not what is said of it
+        said = [f"{name}: {value}" for name, value in hold.claims[:MAX_CLAIMS]]
+        shown = [section(code(_beginning(each, MAX_ITEM_COST))) for each in said]
+        found += [section(bold("The agent says, and nobody has verified it")), bullets(shown)]
     return found, missing
 
 

@@ -59,6 +59,7 @@ def holds(draw: st.DrawFn) -> Any:
         votes=tuple(draw(st.lists(VOTES, max_size=5))),
         outcome=draw(BULKY),
         impact=draw(st.none() | IMPACTS),
+        claims=tuple(draw(st.lists(st.tuples(BULKY, BULKY), max_size=5))),
     )
 
 
@@ -167,6 +168,7 @@ def test_the_fullest_card_is_within_the_limit(char: str, state: State) -> None:
         votes=(Vote(full, True, full, "slack", NOW),) * 5,
         quorum=1_000_000,
         impact=Impact(unestimated=full, sets_off=(full,) * 9),
+        claims=((full, full),) * 9,
         **dict.fromkeys(("reasons", "effects", "labels", "groups"), (full,) * 9),
         **dict.fromkeys(("agent", "owner", "database", "environment", "role", "rule"), full),
     )
@@ -192,6 +194,15 @@ def test_the_impact_is_on_the_card_as_far_as_there_is_room() -> None:
     # a long statement needs the room, but for the first line
     crowded = words(card(make_hold(sql="x" * 1_000_000, impact=many), now=NOW).blocks)
     assert many.headline in crowded
+
+
+def test_what_the_agent_claims_is_on_the_card_as_a_claim() -> None:
+    hold = make_hold(claims=(("ticket", "OPS-9"), ("intent", "<!channel> *tidy* up " * 90)))
+    shown = words(card(hold, now=NOW).blocks)
+    assert "nobody has verified it" in shown
+    assert "ticket: OPS-9" in shown
+    assert "intent: <!channel> *tidy* up" in shown
+    assert not needs_review(hold), "what is approved is all there"
 
 
 def test_a_tall_statement_must_be_reviewed() -> None:
