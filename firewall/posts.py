@@ -41,6 +41,13 @@ class Accounts:
         asked = {name.casefold() for name in hold.requesters}
         return [user for name, accounts in found if name.casefold() not in asked for _, user in accounts]
 
+    def in_teams(self, hold: Hold, groups: Sequence[str]) -> Sequence[tuple[str, str]]:
+        """Names and ids in Entra of the same."""
+        gate = self._gates.get(hold.database)
+        found = gate.policy.accounts(groups, "teams") if gate else []
+        asked = {name.casefold() for name in hold.requesters}
+        return [(name, user) for name, of in found if name.casefold() not in asked for _, user in of]
+
     def _policies(self) -> Iterator[Policy]:
         return (gate.policy for gate in self._gates.values())
 
@@ -104,6 +111,7 @@ def _teams(settings: config.Settings, desk: Desk, store: Store, accounts: Accoun
         desk,
         accounts.by_teams,
         store.cards,
+        members=accounts.in_teams,
         origin=settings.origin,
     )
 

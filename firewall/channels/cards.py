@@ -43,6 +43,7 @@ class Posted:
     filed, told, escalated: the full text, the outcome, the escalation are in the thread.
     nudged: how many reminders were due when the last was written.
     members: holds that came later and are on this card as well. lead: the hold on whose card this one is.
+    also: further messages with this card, whose posting was not answered.
     """
 
     channel: str = ""
@@ -54,6 +55,7 @@ class Posted:
     escalated: bool = False
     members: tuple[str, ...] = ()
     lead: str = ""
+    also: tuple[str, ...] = ()
 
     def dump(self) -> str:
         return json.dumps(asdict(self))
@@ -61,7 +63,8 @@ class Posted:
     @classmethod
     def load(cls, text: str) -> Posted:
         fields = json.loads(text)
-        return cls(**{**fields, "members": tuple(fields.get("members", ()))})
+        lists = {name: tuple(fields.get(name, ())) for name in ("members", "also")}
+        return cls(**{**fields, **lists})
 
 
 def face(holds: Sequence[Hold], now: datetime) -> str:

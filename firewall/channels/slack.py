@@ -24,7 +24,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 from firewall.channels import Standing
 from firewall.channels.cards import MemoryCards
 from firewall.channels.poster import Poster, places
-from firewall.channels.slack_cards import SlackCards
+from firewall.channels.showing import Showing
+from firewall.channels.slack_cards import SlackWriter
 from firewall.channels.slack_clicks import Clicks
 from firewall.channels.slack_home import Home
 from firewall.channels.slack_log import sdk_logger
@@ -151,8 +152,11 @@ class SlackChannel:
         home = Home(client, voice, self._desk)
         Clicks(client, voice).register(app)
         home.register(app)
-        pen = SlackCards(Pen(client), self._desk, self._cards, settings.channel, self._users)
-        poster = self._poster = Poster(pen, self._desk, self._channels, retry_seconds=settings.retry_seconds)
+        writer = SlackWriter(Pen(client), settings.channel, self._users)
+        showing = Showing(writer, self._desk, self._cards)
+        poster = self._poster = Poster(
+            showing, self._desk, self._channels, retry_seconds=settings.retry_seconds
+        )
         for want in (poster.want, home.want):
             self._stack.callback(self._desk.listen(want))
         self._run(poster.run())

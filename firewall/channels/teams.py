@@ -11,7 +11,6 @@ import asyncio
 import json
 import logging
 import threading
-from collections import OrderedDict
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -24,7 +23,10 @@ from microsoft_teams.api.activities.invoke.adaptive_card.action import (
 )
 from microsoft_teams.api.activities.message.message import MessageActivityInput
 from microsoft_teams.api.auth.cloud_environment import PUBLIC, CloudEnvironment
-from microsoft_teams.api.models.adaptive_card import AdaptiveCardActionMessageResponse
+from microsoft_teams.api.models.adaptive_card import (
+    AdaptiveCardActionCardResponse,
+    AdaptiveCardActionMessageResponse,
+)
 from microsoft_teams.api.models.invoke_response import (
     AdaptiveCardInvokeResponse,  # noqa: TC002 — as above
 )
@@ -33,16 +35,15 @@ from microsoft_teams.apps.utils.thread import to_threaded_conversation_id
 from microsoft_teams.cards import AdaptiveCard
 
 from firewall import clock
-from firewall.approval import Refused
 from firewall.channels import Standing
-from firewall.channels.card import is_open
 from firewall.channels.poster import Poster, places
-from firewall.channels.teams_card import APPROVE, DENY, MAX_REASON, REASON, needs_reading
-from firewall.channels.teams_cards import NoTokenError, TeamsCards
-from firewall.errors import FirewallError, StoreError
+from firewall.channels.showing import Showing
+from firewall.channels.teams_cards import NoTokenError, TeamsWriter
+from firewall.channels.teams_clicks import CHANNEL, Click, Clicks
+from firewall.errors import FirewallError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
     from datetime import datetime
 
     from microsoft_teams.apps.http.adapter import HttpRouteHandler
@@ -53,12 +54,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-CHANNEL: Final = "teams"
 PATH: Final = "/api/messages"
 # a card's action with a reason is a few kilobytes
 MAX_REQUEST_BYTES: Final = 256 * 1024
 CALL_SECONDS: Final = 30.0
-MAX_REMEMBERED: Final = 4096
 T = TypeVar("T")
 
 
@@ -88,6 +87,7 @@ class TeamsChannel:
     """Cards in Teams conversations, and the votes that people give on them.
 
     people: the name in policy of a tenant and user id, or None; an empty tenant is the firewall's own.
+    members: names and user ids of those in these groups who may decide this hold.
     """
 
     def __init__(
@@ -97,12 +97,14 @@ class TeamsChannel:
         people: Callable[[str, str], str | None],
         cards: Cards,
         *,
+        members: Callable[[Hold, Sequence[str]], Sequence[tuple[str, str]]] = lambda *_: (),
         origin: str = "",
     ) -> None:
         self._settings = settings
         self._desk = desk
         self._people = people
         self._cards = cards
+        self._members = members
         self._origin = origin
         self._here: asyncio.AbstractEventLoop | None = None
         self._there = asyncio.new_event_loop()
@@ -112,7 +114,8 @@ class TeamsChannel:
         self._poster: Poster | None = None
         self._task: asyncio.Task[None] | None = None
         self._unlisten: Callable[[], None] = lambda: None
-        self._handled: OrderedDict[str, None] = OrderedDict()
+        self._clicks = Clicks(desk, self._clicked)
+        self._showing: Showing | None = None
         self.port = 0
 
     @property
@@ -132,11 +135,10 @@ class TeamsChannel:
                 f"Teams' requests cannot be taken at `{where}`: {error.strerror}",
                 hint="free the port, or set another under `teams`",
             ) from None
+        writer = TeamsWriter(self._send, self._settings.url, self._users)
+        self._showing = Showing(writer, self._desk, self._cards)
         poster = self._poster = Poster(
-            TeamsCards(self._send, self._cards, self._settings.url),
-            self._desk,
-            self._places,
-            retry_seconds=self._settings.retry_seconds,
+            self._showing, self._desk, self._places, retry_seconds=self._settings.retry_seconds
         )
         self._unlisten = self._desk.listen(poster.want)
         self._task = asyncio.create_task(poster.run(), name="teams cards")
@@ -151,6 +153,9 @@ class TeamsChannel:
             self._there.call_soon_threadsafe(self._there.stop)
             await asyncio.to_thread(self._thread.join)
         self._there.close()
+
+    def _users(self, hold: Hold, now: datetime) -> Sequence[tuple[str, str]]:
+        return self._members(hold, hold.deciders(now))
 
     def _places(self, hold: Hold, now: datetime) -> list[str]:
         return places(hold, now, CHANNEL, self._settings.conversation, self._origin)
@@ -189,8 +194,10 @@ class TeamsChannel:
     ) -> AdaptiveCardInvokeResponse:
         assert self._here is not None
         work = asyncio.run_coroutine_threadsafe(self._decide(ctx.activity), self._here)
-        said: str = await asyncio.wrap_future(work)
-        return AdaptiveCardActionMessageResponse(value=said)
+        said = await asyncio.wrap_future(work)
+        if isinstance(said, str):
+            return AdaptiveCardActionMessageResponse(value=said)
+        return AdaptiveCardActionCardResponse(value=AdaptiveCard.model_validate(said))
 
     # what runs on the desk's loop
 
@@ -210,34 +217,25 @@ class TeamsChannel:
 
         return await self._over_there(send())
 
-    async def _decide(self, activity: AdaptiveCardInvokeActivity) -> str:
-        """What the person who clicked is told, and nobody else."""
-        if self._repeated(activity.id):
-            return "this click was taken already"
-        data = activity.value.action.data
-        hold_id, digest, action = (str(data.get(key, "")) for key in ("hold", "digest", "action"))
-        if not hold_id or not digest or action not in {APPROVE, DENY}:
-            log.warning("click on a button with a foreign value")
-            return "not counted: this is no button of a card"
-        person = self._who(activity)
-        try:
-            hold = await self._desk.hold(hold_id)
-            if hold is None:
-                return f"not counted: there is no hold {hold_id[:40]}"
-            approve = action == APPROVE
-            why = "" if approve else str(data.get(REASON) or "").strip()[:MAX_REASON]
-            if approve and await asyncio.to_thread(needs_reading, hold):
-                return "not counted: it does not fit on a card; read it in the console or at the command line"
-            known = not person.startswith(f"{CHANNEL}:")
-            if not approve and not why and known and is_open(hold, clock.now()):
-                return "not counted: write why into the field first; the agent reads it"
-            word = await self._desk.vote(
-                hold_id, person, approve=approve, reason=why, channel=CHANNEL, digest=digest
-            )
-        except StoreError as error:
-            log.error("store fails a click", hold=hold_id, error=error.message)  # noqa: TRY400 — no traceback reaches a person
-            return "not counted: the firewall cannot record it now; try again in a moment"
-        return f"not counted: {word.why}" if isinstance(word, Refused) else "counted"
+    async def _decide(self, activity: AdaptiveCardInvokeActivity) -> str | dict[str, Any]:
+        """What the person who clicked is told or shown, and nobody else."""
+        conversation, _, _ = activity.conversation.id.partition(";")
+        click = Click(
+            activity.id or "",
+            self._who(activity),
+            conversation,
+            activity.reply_to_id or "",
+            activity.value.action.data,
+        )
+        return await self._clicks.take(click)
+
+    async def _clicked(self, hold: Hold, click: Click) -> None:
+        """A card whose posting was not answered is known by a click on it, and kept up from then on."""
+        if click.conversation not in self._places(hold, clock.now()) or self._poster is None:
+            return
+        assert self._showing is not None
+        if await self._showing.clicked(hold, click.conversation, click.message):
+            self._poster.want(hold)
 
     def _who(self, activity: AdaptiveCardInvokeActivity) -> str:
         """A person's name in policy; for anybody else what they are called in the log."""
@@ -256,15 +254,6 @@ class TeamsChannel:
         exact = self._people(tenant, user)
         own = self._people("", user) if tenant == self._settings.tenant.lower() else None
         return ((own or exact) if None in {own, exact} or own == exact else None) or stranger
-
-    def _repeated(self, activity_id: str | None) -> bool:
-        key = activity_id or ""
-        if not key or key in self._handled:
-            return True
-        self._handled[key] = None
-        if len(self._handled) > MAX_REMEMBERED:
-            self._handled.popitem(last=False)
-        return False
 
 
 class _Server:

@@ -1,7 +1,8 @@
-"""One step at a time from what a Teams conversation shows of a hold to what it should show.
+"""A hold's card in Teams: what is posted, changed and replied.
 
 Teams gives a bot no way to look its own messages up. What is being posted is stored before and after, so a
-card is never lost; an answer that was lost on the way costs a second card, and a decision counts once anyway.
+card is never lost; where the answer to posting one was lost there is a second one. Somebody who clicks on the
+first tells of it, and from then on both are kept up; a decision counts once anyway.
 """
 
 from __future__ import annotations
@@ -12,83 +13,64 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
-import structlog
 
-from firewall import clock
-from firewall.approval import State
-from firewall.channels import visible
-from firewall.channels.card import is_open
 from firewall.channels.cards import Posted, face
-from firewall.channels.teams_card import card
+from firewall.channels.teams_card import card, nudge, outcome, several
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
 
     from firewall.approval import Hold
-    from firewall.channels.cards import Cards
 
-log = structlog.get_logger(__name__)
+GONE = frozenset({403, 404})
 
 
 class NoTokenError(Exception):
     """The app's credentials gave no token, now."""
 
 
-class TeamsCards:
-    """The only one who writes cards.
+class TeamsWriter:
+    """send: a card into a conversation, as a reply to a message or in place of one, if named; its id.
 
-    send: a card into a conversation, as a reply to a message or in place of one, if they are named; its id.
+    users: names and ids in Entra of people who may decide a hold now.
     """
 
     platform = "teams"
     failures: tuple[type[Exception], ...] = (httpx.HTTPError, NoTokenError)
 
     def __init__(
-        self, send: Callable[[str, str, str, dict[str, Any]], Awaitable[str]], cards: Cards, url: str
+        self,
+        send: Callable[[str, str, str, dict[str, Any]], Awaitable[str]],
+        url: str,
+        users: Callable[[Hold, datetime], Sequence[tuple[str, str]]],
     ) -> None:
         self._send = send
-        self._cards = cards
         self._url = url
+        self._users = users
 
-    async def step(self, hold: Hold, channel: str) -> tuple[list[Hold], datetime | None]:
-        now = clock.now()
-        kept = await self._cards.get(_key(hold, channel))
-        posted = Posted.load(kept) if kept else Posted()
-        if not posted.ts:
-            if hold.state is not State.PENDING:
-                return [], None
-            await self._keep(hold, channel, Posted())
-            ts = await self._send(channel, "", "", await self._made(hold, now))
-            await self._keep(hold, channel, Posted(channel, ts, face([hold], now)))
-            return [], now
-        if posted.shows != face([hold], now):
-            try:
-                await self._send(channel, "", posted.ts, await self._made(hold, now))
-            except httpx.HTTPStatusError as error:
-                if error.response.status_code not in {403, 404}:
-                    raise
-                if hold.state is State.PENDING:
-                    log.warning("card was deleted, posting it again", hold=hold.id)
-                    await self._keep(hold, channel, Posted())
-                    return [], now
-            await self._keep(hold, channel, replace(posted, shows=face([hold], now)))
-            return [], now
-        if hold.outcome and not posted.told:
-            # a text is markdown to Teams, a card's text run is not
-            said = visible.cut(visible.line(hold.outcome), 1000)
-            run = {"type": "TextRun", "text": f"Outcome of hold {hold.id}: {said}"}
-            body = [{"type": "RichTextBlock", "inlines": [run]}]
-            await self._send(channel, posted.ts, "", {"type": "AdaptiveCard", "version": "1.5", "body": body})
-            await self._keep(hold, channel, replace(posted, told=True))
-            return [], None
-        if is_open(hold, now) and hold.escalates_at and not posted.escalated:
-            if now < hold.escalates_at:
-                return [], hold.escalates_at
-            await self._keep(hold, channel, replace(posted, escalated=True))
-            # the channels of the escalation come in only now
-            return [hold], None
-        return [], None
+    async def find(self, hold: Hold, channel: str) -> str:
+        """Never: see above."""
+        del hold, channel
+        return ""
+
+    async def post(self, hold: Hold, channel: str, now: datetime) -> Posted:
+        ts = await self._send(channel, "", "", await self._made([hold], now))
+        return Posted(channel, ts, face([hold], now), filed=True)
+
+    async def update(self, holds: Sequence[Hold], posted: Posted, now: datetime) -> Posted | None:
+        made = await self._made(holds, now)
+        also = tuple([ts for ts in posted.also if await self._there(posted.channel, ts, made)])
+        return replace(posted, also=also) if await self._there(posted.channel, posted.ts, made) else None
+
+    async def tell(self, hold: Hold, posted: Posted) -> None:
+        await self._send(posted.channel, posted.ts, "", outcome(hold))
+
+    async def nudge(self, hold: Hold, posted: Posted, number: int, now: datetime) -> None:
+        await self._send(posted.channel, posted.ts, "", nudge(hold, number, self._users(hold, now)))
+
+    async def file(self, hold: Hold, posted: Posted, now: datetime) -> None:
+        """Nothing: what does not fit is read page by page."""
 
     def why(self, error: Exception) -> tuple[str, bool, str]:
         """Never the message, which quotes URLs and may quote answers."""
@@ -101,12 +83,20 @@ class TeamsCards:
         # 413 and 400: this card, again and again
         return f"status {status}", status in {400, 413}, advice if status == 401 else ""
 
-    async def _made(self, hold: Hold, now: datetime) -> dict[str, Any]:
-        return await asyncio.to_thread(card, hold, now=now, url=self._url)
+    def key(self, hold_id: str, channel: str) -> str:
+        return json.dumps([hold_id, "teams", channel])
 
-    async def _keep(self, hold: Hold, channel: str, posted: Posted) -> None:
-        await self._cards.put(_key(hold, channel), posted.dump())
+    async def _there(self, channel: str, ts: str, made: dict[str, Any]) -> bool:
+        """Write it over that message, if there is one."""
+        try:
+            await self._send(channel, "", ts, made)
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code not in GONE:
+                raise
+            return False
+        return True
 
-
-def _key(hold: Hold, channel: str) -> str:
-    return json.dumps([hold.id, "teams", channel])
+    async def _made(self, holds: Sequence[Hold], now: datetime) -> dict[str, Any]:
+        if len(holds) > 1:
+            return await asyncio.to_thread(several, holds, now=now)
+        return await asyncio.to_thread(card, holds[0], now=now, url=self._url)

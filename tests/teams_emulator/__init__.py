@@ -50,7 +50,7 @@ class Posted:
 
     @property
     def actions(self) -> dict[str, Json]:
-        return {action["title"]: action for action in self.card.get("actions", [])}
+        return actions(self.card)
 
 
 @dataclass(slots=True)
@@ -66,6 +66,8 @@ class TeamsEmulator:
     messages: dict[str, Posted] = field(default_factory=dict)
     calls: list[tuple[str, str, int]] = field(default_factory=list)
     failing: list[int] = field(default_factory=list)
+    # so many messages are taken, and the answer to that is lost
+    losing: int = 0
     base: str = ""
     endpoint: str = ""
     key: rsa.RSAPrivateKey = field(default_factory=lambda: KEY)
@@ -112,7 +114,7 @@ class TeamsEmulator:
             await self._changed.wait_for(lambda: len(self.calls) >= number)
 
     def activity(
-        self, on: Posted, title: str, *, user: str, reason: str = "", tenant: str = "", **data: str
+        self, on: Posted, title: str, *, user: str, reason: str = "", tenant: str = "", **data: Any
     ) -> Json:
         """What Teams sends for a click; `data` replaces what the button carries, as a forger would."""
         action = on.actions[title]
@@ -157,6 +159,14 @@ class TeamsEmulator:
         assert status == 200, (status, body)
         return str(json.loads(body)["value"])
 
+    async def turn(self, on: Posted, title: str, *, user: str, **more: Any) -> Posted:
+        """Press a button that answers with a card; the message as its presser alone sees it."""
+        status, body = await self.send(self.activity(on, title, user=user, **more))
+        answer = json.loads(body)
+        assert (status, answer["type"]) == (200, "application/vnd.microsoft.card.adaptive"), answer
+        assert len(body) <= MAX_MESSAGE_BYTES
+        return Posted(on.id, on.conversation, {"attachments": [{"content": answer["value"]}]})
+
     async def send(self, activity: Json | str, token: str | None = None) -> tuple[int, str]:
         """Send to the app as the connector does."""
         token = self.signed(self.claims()) if token is None else token
@@ -175,6 +185,9 @@ class TeamsEmulator:
         message = Posted(f"17{next(self._ids):011}", request.match_info["conversation"], await request.json())
         self.messages[message.id] = message
         await self._notify()
+        if self.losing:
+            self.losing -= 1
+            return web.json_response({"error": {"code": "GatewayTimeout"}}, status=504)
         return web.json_response({"id": message.id})
 
     async def _update(self, request: web.Request) -> web.Response:
@@ -201,6 +214,17 @@ class TeamsEmulator:
     async def _notify(self) -> None:
         async with self._changed:
             self._changed.notify_all()
+
+
+def actions(card: Json) -> dict[str, Json]:
+    """Every button of a card by its title, in what it unfolds as well."""
+    found: dict[str, Json] = {}
+    sets = [item["actions"] for item in card.get("body", []) if item["type"] == "ActionSet"]
+    for action in [*card.get("actions", []), *(action for each in sets for action in each)]:
+        found[action["title"]] = action
+        if action["type"] == "Action.ShowCard":
+            found |= actions(action["card"])
+    return found
 
 
 def words(item: Any) -> str:
