@@ -30,13 +30,15 @@ STATEMENT = "q-0LINEAGE00"
 SHOTS = {
     "held.png": ("/holds/h-0CANCEL000", 1100, 1010),
     "queue.png": ("/", 1100, 880),
+    "decisions.png": ("/decisions", 1100, 900),
+    "health.png": ("/status", 1100, 880),
     "log.png": ("/log", 1100, 760),
-    "statement.png": (f"/statements/{STATEMENT}", 1100, 1180),
+    "statement.png": (f"/statements/{STATEMENT}", 1100, 1440),
 }
 # sample cards in Slack, as its clients would draw them
 CARDS = {
     "slack.png": ("slack", 760, 640),
-    "slack-phone.png": ("slack", cards.PHONE, 760),
+    "slack-phone.png": ("slack", cards.PHONE, 785),
     "slack-similar.png": ("slack-similar", 760, 890),
 }
 PAGES = {

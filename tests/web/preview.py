@@ -228,7 +228,7 @@ async def decided(house: sample.Sample) -> None:
     people = ("dana@example.com", "omar@example.com", "omar@example.com")
     seconds = (8, 25, 40, 55, 110, 190, 240, 420, 700, 2400, 5000)
     for number in range(70):
-        opened = now - timedelta(days=number * number % 17 % 14, hours=1 + number % 5, minutes=number)
+        opened = now - timedelta(days=(number**3 + number) % 53 % 14, hours=1 + number % 5, minutes=number)
         state = (State.CONSUMED, State.CONSUMED, State.CONSUMED, State.REJECTED, State.EXPIRED)[
             number * 7 % 5
         ]
