@@ -125,7 +125,8 @@ class Teams(_Model):
 class Webhook(_Model):
     """A receiver of hold events. Its secret is in the environment: `whsec_` and base64, 24 bytes at least.
 
-    events: kinds of records; all if none is named. statements: send SQL and values, too.
+    events: kinds of records; all if none is named, and `break_glass` in any case. statements: send SQL and
+    values, too.
     """
 
     url: Annotated[str, Field(pattern=r"^https?://\S+$", max_length=2000)]

@@ -152,6 +152,11 @@ class Hold:
         return tuple(self.parameters[n * each : (n + 1) * each] for n in range(self.executions))
 
     @property
+    def glass(self) -> Vote | None:
+        """The word of whoever approved it alone, in an emergency."""
+        return next((vote for vote in self.votes if vote.break_glass), None)
+
+    @property
     def decided_by(self) -> str:
         """The people whose votes made the decision, for display; empty while pending."""
         wanted = self.state in {State.APPROVED, State.CONSUMED, State.LAPSED}

@@ -41,6 +41,7 @@ class Posted:
         not be there, and must be looked for before another is posted.
     shows: `face` of the hold as last shown.
     filed, told, escalated: the full text, the outcome, the escalation are in the thread.
+    alarmed: that the glass was broken has been told, whether there is a card or not.
     nudged: how many reminders were due when the last was written.
     members: holds that came later and are on this card as well. lead: the hold on whose card this one is.
     also: further messages with this card, whose posting was not answered.
@@ -56,6 +57,7 @@ class Posted:
     members: tuple[str, ...] = ()
     lead: str = ""
     also: tuple[str, ...] = ()
+    alarmed: bool = False
 
     def dump(self) -> str:
         return json.dumps(asdict(self))

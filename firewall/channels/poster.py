@@ -16,7 +16,7 @@ import structlog
 
 from firewall import clock
 from firewall.approval import State
-from firewall.channels import Standing
+from firewall.channels import Standing, alarm
 from firewall.errors import StoreError
 
 if TYPE_CHECKING:
@@ -187,7 +187,8 @@ class Poster:
 
 
 def places(hold: Hold, now: datetime, platform: str, default: str, origin: str) -> list[str]:
-    """Where a hold is to be shown on a platform by now: where policy says, else where the settings say.
+    """Where a hold is to be shown on a platform by now: where policy says, else where the settings say; and
+    where the settings say that the glass was broken.
 
     origin: whose holds are shown; the firewall that opened a hold shows it.
     """
@@ -196,4 +197,5 @@ def places(hold: Hold, now: datetime, platform: str, default: str, origin: str) 
     escalated = hold.escalates_at is not None and now >= hold.escalates_at
     named = [*hold.channels, *(hold.escalate_channels if escalated else ())]
     found = [name.removeprefix(f"{platform}:") for name in named if name.startswith(f"{platform}:")]
-    return list(dict.fromkeys(found if hold.channels or not default else [default, *found]))
+    named_alone = hold.channels and not alarm.due(hold, now)
+    return list(dict.fromkeys(found if named_alone or not default else [default, *found]))

@@ -16,6 +16,7 @@ import structlog
 
 from firewall import clock
 from firewall.approval import State
+from firewall.channels import alarm
 from firewall.channels.card import is_open
 from firewall.channels.cards import Posted, face
 from firewall.channels.group import MAX_HOLDS, similarity
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from firewall.approval import Hold
+    from firewall.approval import Hold, Vote
     from firewall.channels.cards import Cards
     from firewall.desk import Desk
 
@@ -63,6 +64,10 @@ class Writer(Protocol):
 
     async def nudge(self, hold: Hold, posted: Posted, number: int, now: datetime) -> None:
         """The so many-th reminder, into the card's thread; 0 is the escalation."""
+        ...
+
+    async def alarm(self, hold: Hold, channel: str, vote: Vote) -> None:
+        """That the glass was broken, in a message of its own, if it is not there."""
         ...
 
     async def file(self, hold: Hold, posted: Posted, now: datetime) -> None:
@@ -107,6 +112,10 @@ class Showing:
         now = clock.now()
         kept = await self._get(hold.id, channel)
         posted = kept or Posted()
+        if (vote := alarm.due(hold, now)) and not posted.alarmed:
+            await self._writer.alarm(hold, channel, vote)
+            await self._keep(hold, channel, replace(posted, alarmed=True))
+            return [], now
         if posted.lead:
             return await self._member(hold, channel, posted)
         if not posted.ts:

@@ -10,6 +10,7 @@ import aiohttp
 import structlog
 from slack_sdk.errors import SlackApiError, SlackClientError
 
+from firewall.channels import alarm
 from firewall.channels.card import Card, block_id, card, escaped, notice, nudge, outcome
 from firewall.channels.cards import Posted, face
 from firewall.channels.group import several
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from firewall.approval import Hold
+    from firewall.approval import Hold, Vote
     from firewall.channels.slack_pen import Pen
 
 log = structlog.get_logger(__name__)
@@ -75,6 +76,10 @@ class SlackWriter:
     async def nudge(self, hold: Hold, posted: Posted, number: int, now: datetime) -> None:
         text, blocks = nudge(hold, number, self._users(hold, now))
         await self._pen.say_once(posted.channel, text, blocks, thread=posted.ts)
+
+    async def alarm(self, hold: Hold, channel: str, vote: Vote) -> None:
+        text, blocks = alarm.slack(hold, vote)
+        await self._pen.say_once(channel, text, blocks, since=hold.opened_at.timestamp() - SKEW_SECONDS)
 
     async def file(self, hold: Hold, posted: Posted, now: datetime) -> None:
         made = await asyncio.to_thread(card, hold, now=now)

@@ -54,10 +54,15 @@ class Pen:
             unfurl_media=False,
         )
 
-    async def say_once(self, channel: str, text: str, blocks: list[Json], *, thread: str) -> None:
-        """Reply in a thread, unless our reply with this first block is there and only its answer was lost."""
-        if not await self.find(channel, blocks[0]["block_id"], thread=thread):
-            await self.say(channel, text, blocks, thread=thread)
+    async def say_once(
+        self, channel: str, text: str, blocks: list[Json], *, thread: str = "", since: float = 0.0
+    ) -> None:
+        """Say it, unless our message with this first block is there and only its answer was lost.
+
+        thread: as a reply there. since: how far back to look for one that is none.
+        """
+        if not await self.find(channel, blocks[0]["block_id"], since=since, thread=thread):
+            await self.say(channel, text, blocks, thread=thread or None)
 
     async def update(self, channel: str, ts: str, made: Card) -> None:
         await self._client.chat_update(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from firewall.channels import alarm
 from firewall.channels.cards import Posted, face
 from firewall.channels.teams_card import card, nudge, outcome, several
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
 
-    from firewall.approval import Hold
+    from firewall.approval import Hold, Vote
 
 GONE = frozenset({403, 404})
 
@@ -68,6 +69,9 @@ class TeamsWriter:
 
     async def nudge(self, hold: Hold, posted: Posted, number: int, now: datetime) -> None:
         await self._send(posted.channel, posted.ts, "", nudge(hold, number, self._users(hold, now)))
+
+    async def alarm(self, hold: Hold, channel: str, vote: Vote) -> None:
+        await self._send(channel, "", "", alarm.teams(hold, vote))
 
     async def file(self, hold: Hold, posted: Posted, now: datetime) -> None:
         """Nothing: what does not fit is read page by page."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from firewall import clock
-from firewall.approval import State
+from firewall.approval import Counted, State, Vote
 from firewall.channels.card import APPROVE, card
 from firewall.channels.cards import Posted
 from tests.slack_emulator import Message
@@ -16,6 +16,8 @@ from tests.slack_emulator import Message
 from .conftest import is_card, make_hold
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from .conftest import House
 
 SECOND = timedelta(seconds=1)
@@ -136,3 +138,36 @@ async def test_an_escalation_while_the_channel_was_away_is_made_up_for(house: Ho
             await house.slack.wait_message(lambda m: is_card(m, hold) and m.channel == "C0LEADS")
             await house.slack.wait_message(lambda m: "Escalated" in m.words)
     assert len(house.cards_of(hold)) == 2
+
+
+async def test_who_breaks_the_glass_is_called_out_once_wherever_it_is_shown(house: House) -> None:
+    def alarms(hold_id: str) -> list[Message]:
+        said = f"alarm {hold_id}"
+        return [m for m in house.slack.messages.values() if m.blocks and m.blocks[0]["block_id"] == said]
+
+    async with house.channel():
+        hold = make_hold(agent="glass", channels=("slack:C0MONEY",), break_glass=("dba",), quorum=2)
+        await house.desk.open(hold)
+        await house.card(hold)
+        said = "*prod* is down <!channel>"
+        word = await house.desk.vote(
+            hold.id, "dora", approve=True, reason=said, channel="cli", break_glass=True
+        )
+        assert isinstance(word, Counted)
+        alarm = await house.slack.wait_message(lambda m: bool(alarms(hold.id)) and m is alarms(hold.id)[-1])
+        assert not alarm.thread_ts
+        for words in ("The glass was broken: delete, read in production", "dora", "where 2 of these", said):
+            assert words in alarm.words
+        await house.slack.wait_message(lambda _: len(alarms(hold.id)) == 2)
+    assert {m.channel for m in alarms(hold.id)} == {"C0MONEY", house.slack.channel}
+    # a restart says nothing twice, and what is old is no news
+    old = make_hold(agent="old", break_glass=("dba",), votes=(_broken(clock.now() - 90000 * SECOND),))
+    async with house.channel():
+        await house.desk.open(old)
+        await house.held()
+    assert len(alarms(hold.id)) == 2
+    assert alarms(old.id) == []
+
+
+def _broken(at: datetime) -> Vote:
+    return Vote("dora", True, "it burns", "cli", at, break_glass=True)

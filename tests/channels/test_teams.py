@@ -502,3 +502,15 @@ def test_a_card_of_much_of_everything_fits() -> None:
     )
     made = several([replace(short, votes=(VOTE,) * 3)] * MAX_HOLDS, now=short.opened_at)
     assert len(json.dumps(made)) < MAX_MESSAGE_BYTES - 2000
+
+
+async def test_who_breaks_the_glass_is_called_out(house: House, teams: TeamsEmulator) -> None:
+    async with channel(house, teams):
+        hold, posted = await held(house, teams, break_glass=("dba",), quorum=2)
+        said = "*prod* is down"
+        await house.desk.vote(hold.id, "dora", approve=True, reason=said, channel="cli", break_glass=True)
+        alarm = await teams.wait(lambda m: "The glass was broken" in m.words)
+        assert alarm.id != posted.id
+        assert alarm.conversation == teams.conversation
+        assert all(words in alarm.words for words in (hold.id, "dora", "where 2 of these", said))
+        await shown(teams, hold, "Approved by dora")

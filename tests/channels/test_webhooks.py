@@ -179,3 +179,13 @@ def test_a_weak_secret_is_refused_and_not_shown(secret: str) -> None:
     assert "`ops`" in caught.value.message
     assert len(secret) < 8 or secret not in str(caught.value)
     assert SECRET not in repr(Webhook("ops", "", SECRET))
+
+
+async def test_an_alarm_is_sent_whatever_is_asked_for(house: House, receiver: Receiver) -> None:
+    async with sending(house, receiver.url, events=frozenset({"outcome"})):
+        hold = make_hold(break_glass=("dba",), quorum=2)
+        await house.desk.open(hold)
+        await house.desk.vote(hold.id, "dora", approve=True, reason="fire", channel="cli", break_glass=True)
+        (body,) = await receiver.wait(1)
+    assert body["type"] == "firewall.break_glass"
+    assert (body["data"]["record"]["person"], body["data"]["record"]["reason"]) == ("dora", "fire")
