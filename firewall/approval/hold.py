@@ -152,6 +152,11 @@ class Hold:
         return tuple(self.parameters[n * each : (n + 1) * each] for n in range(self.executions))
 
     @property
+    def acts_for(self) -> frozenset[str]:
+        """Whom the agent says it acts for, casefolded."""
+        return frozenset(value.casefold().strip() for name, value in self.claims if name == "on_behalf_of")
+
+    @property
     def glass(self) -> Vote | None:
         """The word of whoever approved it alone, in an emergency."""
         return next((vote for vote in self.votes if vote.break_glass), None)
@@ -201,6 +206,9 @@ def cast(hold: Hold, person: Person, vote: Vote) -> Counted | Refused:
     # INVARIANT: 7. a requester's vote never counts, whatever groups they are in
     if person.name.casefold() in {requester.casefold() for requester in hold.requesters}:
         return Refused(f"you asked for this yourself ({person.name} is a requester of {hold.id})")
+    if vote.approve and person.name.casefold() in hold.acts_for:
+        # nobody has verified it, so it takes an approval away and leaves a rejection
+        return Refused(f"the agent says that it acts for you ({person.name}); somebody else has to approve")
     groups = hold.deciders(vote.at)
     mine = tuple(sorted(person.groups & set(hold.break_glass if vote.break_glass else groups)))
     if not mine and vote.break_glass:

@@ -137,3 +137,13 @@ def test_whoever_votes_and_however_often(
     assert (hold.state is State.REJECTED) == (approvals < len(hold.votes))
     # what was fixed when it was opened stays as it was
     assert replace(hold, state=State.PENDING, votes=()) == replace(HOLD, quorum=quorum)
+
+
+def test_whom_the_agent_says_it_acts_for_cannot_approve_and_can_reject():
+    claimed = replace(HOLD, claims=(("intent", "eve"), ("on_behalf_of", " Bob ")))
+    assert "says that it acts for you" in _why(_cast(claimed, "bob"))
+    assert _hold(_cast(claimed, "bob", approve=False)).state is State.REJECTED
+    assert _hold(_cast(claimed, "eve")).state is State.APPROVED
+    alone = replace(claimed, break_glass=("dba",))
+    vote = Vote("bob", True, "fire", "cli", OPENED, break_glass=True)
+    assert "says that it acts for you" in _why(cast(alone, Person("bob", DBA), vote))
