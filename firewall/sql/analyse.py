@@ -126,6 +126,8 @@ def _statements(
                 followed=followed,
                 cursor=one.tree.get("portalname", "") if one.kind in _CURSORS else "",
                 copy_out=narrowed.copy_out,
+                step=sessions.step(one),
+                savepoint=one.tree.get("savepoint_name", "") if one.kind == "TransactionStmt" else "",
             )
         )
         missing |= dict.fromkeys(name for name in walk.missing if _bare(name) not in made)

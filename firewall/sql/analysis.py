@@ -166,6 +166,8 @@ class Statement:
     followed: what it does to names is in `Analysis.after`.
     cursor: the name that it declares, or fetches from.
     copy_out: what it sends by COPY; None if it sends nothing so, or cannot be read back for certain.
+    step: what it does to its transaction, in the grammar's words (`commit`, `rollback_to`, …).
+    savepoint: which one it sets, releases or goes back to.
     """
 
     sql: str
@@ -178,6 +180,8 @@ class Statement:
     followed: bool = False
     cursor: str = ""
     copy_out: CopyOut | None = None
+    step: str = ""
+    savepoint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from firewall.sql.calls import setting, shown
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from firewall.sql.grammar import Parsed
     from firewall.sql.names import Scope
     from firewall.sql.walk import Handler, Walk
 
@@ -104,6 +105,13 @@ def _transaction(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
         walk.effect(Kind.LOCK, str(node.get("gid", "")), scope, ObjectType.STATEMENT)
         if node.get("kind") == "TRANS_STMT_COMMIT_PREPARED":
             walk.unknown("what a prepared transaction holds is not known", str(node.get("gid", "")), scope)
+
+
+def step(one: Parsed) -> str:
+    """What a statement does to its transaction; END is `commit`, ABORT is `rollback`."""
+    if one.kind != "TransactionStmt":
+        return ""
+    return str(one.tree.get("kind", "")).removeprefix("TRANS_STMT_").lower() or "unknown"
 
 
 def _channel(walk: Walk, node: dict[str, Any], scope: Scope) -> None:
