@@ -36,6 +36,9 @@ _OF_COPY = frozenset(b"Hc")
 # what Postgres answers before it has looked at any data
 _OF_TEXTS = (Owed.PARSE, Owed.PROBE, Owed.INSIDE, Owed.REFUSAL, Owed.CLOSE)
 
+# by the tag that begins or ends a transaction block, whether one is open; ROLLBACK TO says ROLLBACK, too
+_BLOCKS = {"BEGIN": True, "START TRANSACTION": True, "COMMIT": False, "ROLLBACK": False}
+_BLOCKS["PREPARE TRANSACTION"] = False
 _FORGETS_ALL = frozenset({"DISCARD ALL", "DEALLOCATE ALL"})
 
 # By message type, what it can be an answer to.
@@ -92,6 +95,13 @@ class Backend:
         self._whole = False
         # a statement under masks has written, and its transaction is open
         self._lingers = False
+        # what tags have said of it since ReadyForQuery
+        self._begun: bool | None = None
+
+    @property
+    def in_block(self) -> bool:
+        """A transaction block is open for certain, as far as Postgres has answered: no Sync would end it."""
+        return self._begun if self._begun is not None else self.status != "I"
 
     def reads(self, text: str) -> bool:
         """`text` cannot mean to the server something else than to the grammar (design section 5)."""
@@ -313,6 +323,7 @@ class Backend:
 
     def _completed(self, head: Reply, frame: wire.Frame) -> None:
         tag = wire.CommandComplete.decode(frame.body).tag
+        self._begun = _BLOCKS.get(tag, self._begun)
         if tag in _FORGETS_ALL:
             self.prepared.forgotten(head.index)
         if head.work is not None:
@@ -427,6 +438,7 @@ class Backend:
             raise ProtocolViolation("the server is ready for a query although it owes an answer")
         self.replies.pop()
         self.status = status
+        self._begun = None
         if not head.swallow:
             self.outbox.to_frontend(frame.raw)
         if head.work is not None:
@@ -464,6 +476,7 @@ class Backend:
                 work.sqlstate,
                 work.message,
                 rows=work.rows,
+                changed=work.changed if work.bounds is not None and work.bounds.changes is not None else None,
             )
             self.outbox.commands.append(done)
 

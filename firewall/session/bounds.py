@@ -130,7 +130,14 @@ class Bounding:
         ):
             self._outbox.inject(message, reply)
 
-    def _ask(self, sql: str, work: Work) -> None:
+    def ours(self, sql: str, *, simple: bool) -> None:
+        """A text of our own that no execution is counted by, as the client's own message comes."""
+        if simple:
+            self._outbox.inject(wire.Query(sql), Reply(Owed.QUERY, swallow=True))
+        else:
+            self._ask(sql, None)
+
+    def _ask(self, sql: str, work: Work | None) -> None:
         """A text of our own, in the transaction of `work`, which fails with it."""
         name = self._reserved + BESIDE
         for message, owed in (

@@ -53,6 +53,7 @@ class Ruling:
     facts: the session's facts once the text has been released; opaque here.
     judgement: whatever the edge wants back with `Clear` and `Done`; opaque here.
     watch: which columns its result may have; None if any.
+    commits: it would commit what waits for a decision. If it is not let, the transaction is rolled back.
     """
 
     action: Action
@@ -65,6 +66,7 @@ class Ruling:
     facts: object = None
     judgement: object = None
     watch: Watch | None = None
+    commits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +169,15 @@ class Judge:
 
 @dataclass(frozen=True, slots=True)
 class Clear:
-    """Answer with `Session.cleared(ticket)` once the release is durable, or `Session.refused(ticket, …)`."""
+    """Answer with `Session.cleared(ticket)` once the release is durable, or `Session.refused(ticket, …)`.
+
+    failed: Postgres has said that the open transaction has failed, so that a COMMIT would be a ROLLBACK.
+    """
 
     ticket: int
     ruling: Ruling
     acts: tuple[Act, ...]
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +197,8 @@ class Done:
     """Postgres has answered what was asked under `ticket`. Sizes in bytes of DataRow and CopyData frames.
 
     released: false when nothing was released: Postgres rejected the text itself, or nobody waits for it.
-    rows: how many of these frames reached the client.
+    rows: how many of these frames reached the client. changed: rows that it changed, with all that it set
+    off; None where nobody counted.
     """
 
     ticket: int
@@ -202,6 +209,7 @@ class Done:
     message: str = ""
     released: bool = True
     rows: int = 0
+    changed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

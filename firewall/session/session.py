@@ -135,19 +135,20 @@ class Session:
         return self._event(lambda: self._deciding.amended(ticket, ruling))
 
     def cleared(
-        self, ticket: int, stands: object | None = None, bounds: Bounds | None = None
+        self, ticket: int, stands: object | None = None, bounds: Bounds | None = None, *, ahead: bool = False
     ) -> list[Command]:
         """Leave was given, within these bounds, and the release is durable.
 
-        stands: what the edge calls this release if it is good for further runs of the same text; see `lane`.
+        ahead: a decision on it is to come, at COMMIT. stands: what the edge calls this release if it is good
+        for further runs of the same text; see `lane`.
         """
         if self._outbox.closed:
-            self._deciding.cleared(ticket)  # for the record: it will not run
+            self._deciding.cleared(ticket, ahead=ahead)  # for the record: it will not run
             return self._flush()
         turn = self._deciding.turn
 
         def clear() -> None:
-            sent = self._deciding.cleared(ticket, bounds)
+            sent = self._deciding.cleared(ticket, bounds, ahead=ahead)
             # what was filled in is not known beforehand the next time
             if sent and stands is not None and turn is not None and not turn.filled:
                 assert turn.ruling is not None

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from firewall.session.line import Line
 
 CANCELLED = Refusal("57014", "canceling statement due to user request")
+ROLLBACK = "ROLLBACK"
 ABORTED = Refusal("25P02", "current transaction is aborted, commands ignored until end of transaction block")
 
 
@@ -180,10 +181,10 @@ class Deciding:
             turn.ruling = ruling
             self._granted[0].ruling = ruling  # the others of a batch are the same work
 
-    def cleared(self, ticket: int, bounds: Bounds | None = None) -> bool:
+    def cleared(self, ticket: int, bounds: Bounds | None = None, *, ahead: bool = False) -> bool:
         """Leave was given, within these bounds, and the log says so; it hears if nobody waits for it now.
 
-        Whether it was sent.
+        Whether it was sent. ahead: a decision on it is to come, at COMMIT.
         """
         turn = self.turn
         if turn is None or turn.ticket != ticket or turn.stage is not Stage.CLEARING:
@@ -198,6 +199,9 @@ class Deciding:
             self._outbox.commands.append(done)
             self._refuse(turn, CANCELLED)
             return False
+        if ahead or turn.ruling.commits:
+            # INVARIANT: 3. what was bound before is judged anew: it may be what commits, or what it would
+            self._backend.portals.names_changed()
         self._release(turn, turn.ruling, bounds)
         return True
 
@@ -318,15 +322,21 @@ class Deciding:
     def _ask_postgres(self, turn: Turn, ruling: Ruling | None) -> None:
         """What a Bind would run Postgres has seen already; a Query's text it has not.
 
-        A Sync or a probe would end a transaction that is implied; then Postgres speaks when it is run.
+        A Sync or a probe would end a transaction that is implied; then Postgres speaks when it is run. In a
+        transaction block it ends nothing, and says what has become of that.
         """
-        if self.touched or (turn.bind is None and ruling is not None and not ruling.single):
+        implied = self.touched and not self._backend.in_block
+        several = turn.bind is None and ruling is not None and not ruling.single
+        # and there is nothing about a COMMIT that Postgres would object to
+        if implied or several or (ruling is not None and ruling.commits):
             self._heard(turn)
         elif turn.bind is None:
             turn.stage = Stage.PROBING
+            self.touched = False
             self._probe(turn.sql)
         else:
             turn.stage = Stage.SETTLING
+            self.touched = False
             self._outbox.inject(wire.Sync(), Reply(Owed.SYNC, swallow=True, settles=True))
 
     def _probe(self, sql: str) -> None:
@@ -343,7 +353,7 @@ class Deciding:
         turn.heard = True
         if turn.cancelled:
             self._give_up(turn, CANCELLED)
-        elif self._backend.status == "E" and turn.bind is not None:
+        elif self._backend.status == "E" and turn.bind is not None and not turn.ruling.commits:
             self._give_up(turn, ABORTED)
         elif turn.ruling.native:
             self._judge(turn)
@@ -369,7 +379,8 @@ class Deciding:
         turn.stage = Stage.CLEARING
         work = Work(turn.ticket, ruling, len(acts))
         self._granted = deque([work] * len(acts))
-        self._outbox.commands.append(Clear(turn.ticket, ruling, acts))
+        failed = self._backend.status == "E"
+        self._outbox.commands.append(Clear(turn.ticket, ruling, acts, failed=failed))
 
     # --- ends
 
@@ -446,6 +457,9 @@ class Deciding:
         """Replace the message at the head with one that Postgres must fail (design section 4)."""
         self.turn = None
         self._granted.clear()
+        if turn.ruling is not None and turn.ruling.commits:
+            # a COMMIT that fails ends its transaction, savepoints and all
+            self._backend.bounding.ours(ROLLBACK, simple=turn.bind is None)
         self._bait(refusal, simple=turn.bind is None)
 
     def _bait(self, refusal: Refusal, *, simple: bool) -> None:

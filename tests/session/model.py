@@ -61,6 +61,9 @@ class Model:
     refuses: Callable[[str, str, bool], str | None] = lambda *_: None
     ran: list[tuple[str, tuple[bytes | None, ...]]] = field(default_factory=list)
     executed: list[tuple[str, str]] = field(default_factory=list)
+    # how often a text that was `approved` has run in the open block, and of each block that was committed
+    written: int = 0
+    committed: list[int] = field(default_factory=list)
     status: str = "I"
     skipping: bool = False
     copying: str = ""  # the protocol that COPY was begun by, Q or E
@@ -148,6 +151,7 @@ class Model:
         self._check(portal.text)
         if portal.done and not portal.text.startswith("SELECT"):
             raise Failed("55000")
+        self._wrote(portal.text)
         if portal.text.startswith("SELECT"):
             left = _ROWS - portal.given
             now = min(left, rows) if rows else left
@@ -165,6 +169,7 @@ class Model:
             raise Failed(sqlstate)
         self._check(sql)
         self.ran.append((sql, ()))
+        self._wrote(sql)
         if sql.startswith("SELECT"):
             rows = wire.DataRow((_value(sql),)).encode() * _ROWS
             return _described(sql) + rows + wire.CommandComplete(f"SELECT {_ROWS}").encode() + self._ready()
@@ -180,6 +185,9 @@ class Model:
             case "BEGIN":
                 self.status = "T"
             case "COMMIT" | "ROLLBACK":
+                if word == "COMMIT" and self.status == "T":
+                    self.committed.append(self.written)
+                self.written = 0
                 tag = "ROLLBACK" if self.status == "E" else word
                 self.status = "I"
             case "COPY":
@@ -202,6 +210,9 @@ class Model:
                     raise Failed("26000")
                 self.executed.append((sql, self.statements[rest]))
         return wire.CommandComplete(tag).encode()
+
+    def _wrote(self, text: str) -> None:
+        self.written += self.status == "T" and text.endswith("approved")
 
     def _copy(self, message: wire.FrontendMessage) -> bytes:
         match message:

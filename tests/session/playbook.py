@@ -12,11 +12,12 @@ reads like a packet trace (`/` ends a line of data that is copied out):
 Events: `client:` `server:` bytes from that side; `ruled: TICKET VERDICT [flags]`,
 `filled: TICKET TEXT`, `amended:` as `ruled:`,
 `cleared: TICKET [most=ROWS] [within=SECONDS] [changes=ROWS] [read_only=] [masks=writes|reads|copies]`
-(its one column arrives as `***`; copied, it is that of a query `inside`),
+(its one column arrives as `***`; copied, it is that of a query `inside`), `cleared: TICKET ahead`,
 `refused:`, `time over: NUMBER`, `cancelled`, `notice:`, `cancel`, `knock`,
 `client lost`, `client ended`, `time out`, `server lost`, `shut down`, `failed:`.
-Flags of a ruling: native, multi, doomed, ddl, path, `shows=2,3` (columns of relation 7 whose columns 1 and 2
-are labelled), fetches, opens, anything, own, prepares. `T 7.1,0.0` says where the columns of a result are.
+Flags of a ruling: native, multi, doomed, commits, ddl, path, `shows=2,3` (columns of relation 7 whose columns
+1 and 2 are labelled), fetches, opens, anything, own, prepares. `T 7.1,0.0` says where the columns of a result
+are.
 `count` and `read only` are the texts of `bounds`, and `counts 1 NULL 3 on` answers the former. A refusal's
 bait is `bait` (a Parse) or `Q bait`; `Foresee` is left out, having no answer.
 """
@@ -75,6 +76,8 @@ def happen(machine: session.Session, event: str, chunk: int = 0) -> list[session
             return machine.amended(int(ticket), ruling(verdict, flags[0] if flags else ""))
         case "cleared":
             ticket, *flags = rest.split(" ", 1)
+            if flags == ["ahead"]:
+                return machine.cleared(int(ticket), ahead=True)
             return machine.cleared(int(ticket), bounds=bounds(flags[0]) if flags else None)
         case "time over":
             return machine.time_over(int(rest))
@@ -118,6 +121,7 @@ def ruling(verdict: str, flags: str = "") -> session.Ruling:
         native="native" in words,
         single="multi" not in words,
         doomed="doomed" in words,
+        commits="commits" in words,
         changes_catalog="ddl" in words or "followed" in words,
         loses_names="ddl" in words,
         facts="other facts" if "path" in words else "facts",
