@@ -117,7 +117,7 @@ class Desk:
             claims=[f"{name}: {value}" for name, value in hold.claims],
             impact=list(hold.impact.lines) if hold.impact else [],
         )
-        await self._ledger.open_hold(hold, [record])
+        await self._ledger.open_hold(hold, [record, *desk_records.ahead(hold)])
         self._announce(hold)
 
     async def hold(self, hold_id: str) -> Hold | None:

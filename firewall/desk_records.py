@@ -9,6 +9,7 @@ from firewall import audit, clock, ids
 from firewall.approval import Grant, Hold, State, Vote
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
 
@@ -50,6 +51,13 @@ def broken_glass(hold: Hold, vote: Vote) -> audit.BreakGlass:
 
 def waiting(hold: Hold, event: Literal["left", "resumed"], why: str) -> audit.Waiting:
     return audit.Waiting(**correlation(hold, clock.now()), event=event, agent=hold.agent, why=why)
+
+
+def ahead(hold: Hold) -> Iterator[audit.Waiting]:
+    """Of what has run ahead of a COMMIT that is held: the log knows it as a part of that hold from now on."""
+    for ran in hold.ran:
+        said = {**correlation(hold, hold.opened_at), "statement": ran.statement}
+        yield audit.Waiting(**said, event="ahead", agent=hold.agent, why=ran.standing.value)
 
 
 def granted(hold: Hold, at: datetime) -> Grant | None:

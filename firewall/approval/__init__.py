@@ -5,6 +5,7 @@ from firewall.approval.encoding import Digester
 from firewall.approval.grant import Grant, shape
 from firewall.approval.hold import Counted, Hold, Person, Refused, State, Vote, cast
 from firewall.approval.impact import Change, Earlier, Estimate, Impact, earlier
+from firewall.approval.ran import Ran, Standing, transaction
 from firewall.approval.stats import Stats, stats
 
 __all__ = [
@@ -19,7 +20,9 @@ __all__ = [
     "Hold",
     "Impact",
     "Person",
+    "Ran",
     "Refused",
+    "Standing",
     "State",
     "Stats",
     "Vote",
@@ -29,4 +32,5 @@ __all__ = [
     "earlier",
     "shape",
     "stats",
+    "transaction",
 ]

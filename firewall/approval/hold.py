@@ -9,6 +9,7 @@ from functools import reduce
 from itertools import combinations
 
 from firewall.approval.impact import Impact  # noqa: TC001 — likewise
+from firewall.approval.ran import Ran, Standing
 from firewall.policy.verdict import Terms
 
 
@@ -63,6 +64,8 @@ class Hold:
     claims: what the agent says of it: intent, ticket, whom it acts for. Nobody has verified any of that.
     search_path, catalog: of the circumstances that the digest binds.
     impact: as people are shown it; None on holds of a time before there was any.
+    ran: what has run ahead in the transaction whose COMMIT this is; then sql and parameters are those of all
+        that COMMIT would make permanent.
     """
 
     id: str
@@ -109,6 +112,7 @@ class Hold:
     search_path: tuple[str, ...] | None = None
     catalog: str = ""
     impact: Impact | None = None
+    ran: tuple[Ran, ...] = ()
 
     def deciders(self, at: datetime) -> tuple[str, ...]:
         """The groups that may decide at this moment."""
@@ -147,7 +151,9 @@ class Hold:
 
     @property
     def runs(self) -> tuple[tuple[str | None, ...], ...]:
-        """The bound values of each execution; a batch (executemany) has many."""
+        """The bound values of each execution; a batch (executemany) has many, and so has a transaction."""
+        if self.ran:
+            return tuple(run for each in self.ran if each.standing is Standing.COUNTS for run in each.runs)
         each = len(self.parameters) // max(self.executions, 1)
         return tuple(self.parameters[n * each : (n + 1) * each] for n in range(self.executions))
 
@@ -208,7 +214,9 @@ def cast(hold: Hold, person: Person, vote: Vote) -> Counted | Refused:
         return Refused(f"you asked for this yourself ({person.name} is a requester of {hold.id})")
     if vote.approve and person.name.casefold() in hold.acts_for:
         # nobody has verified it, so it takes an approval away and leaves a rejection
-        return Refused(f"the agent says that it acts for you ({person.name}); somebody else has to approve")
+        return Refused(
+            f"the agent says that it acts for you ({person.name}); somebody else has to approve it"
+        )
     groups = hold.deciders(vote.at)
     mine = tuple(sorted(person.groups & set(hold.break_glass if vote.break_glass else groups)))
     if not mine and vote.break_glass:

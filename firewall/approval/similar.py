@@ -25,7 +25,7 @@ _NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 def similarity(hold: Hold) -> Hold | None:
     """Equal for holds that may be decided together; None for one that is decided by itself."""
-    if hold.executions > 1 or size(hold) > SHORT:
+    if hold.executions > 1 or hold.ran or size(hold) > SHORT:
         return None
     none: dict[str, Any] = dict.fromkeys(_OWN, "")
     return replace(

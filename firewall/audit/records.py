@@ -85,7 +85,8 @@ class HoldOpened(_Record):
     """A statement began to wait. From `escalates` on, the `escalate_groups` may decide it, too.
 
     claims: what the agent says of it, unverified: `intent: …`, `ticket: …`.
-    impact: line by line what approvers are shown of it.
+    impact: line by line what approvers are shown of it. Of a COMMIT, a `waiting` record for each statement
+    that has run ahead of it stands beside this one.
     """
 
     kind: Literal["hold"] = "hold"
@@ -131,10 +132,14 @@ class BreakGlass(_Record):
 
 
 class Waiting(_Record):
-    """Nobody waits for a hold any more, though it stays; or its agent has come back."""
+    """Nobody waits for a hold any more, though it stays; or its agent has come back.
+
+    Of `ahead` the hold is a COMMIT's: the statement has run in its transaction and waits for it, and why says
+    what the COMMIT makes of it: it `counts`, is `undone` by ROLLBACK TO, or has `failed`.
+    """
 
     kind: Literal["waiting"] = "waiting"
-    event: Literal["left", "resumed"]
+    event: Literal["left", "resumed", "ahead"]
     agent: str
     why: str
 

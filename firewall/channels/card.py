@@ -257,11 +257,11 @@ def _bodies(hold: Hold) -> tuple[list[Json], int]:
     size = f" ({len(hold.sql):,} characters, {height:,} {'line' if height == 1 else 'lines'})"
     found.append(section(bold("SQL"), plain(size)))
     below: list[Json] = []
-    if hold.parameters:
-        runs = f" of {hold.executions:,} runs" if hold.executions > 1 else ""
+    if values := dossier.parameters(hold):
+        several = len(hold.runs) if hold.ran else hold.executions
+        runs = f" of {several:,} runs" if several > 1 else ""
         below.append(section(bold("Parameters"), plain(f" ({len(hold.parameters):,}{runs})")))
-        values_text = "\n".join(dossier.parameters(hold))
-        missing += _fence(below, values_text, MAX_PARAMETERS, MAX_PARAMETERS_COST, MAX_PARAMETER_LINES)
+        missing += _fence(below, "\n".join(values), MAX_PARAMETERS, MAX_PARAMETERS_COST, MAX_PARAMETER_LINES)
     remarks = [section(plain(remark)) for remark in dossier.remarks(hold)]
     if remarks:
         below += [section(bold("⚠ Look out")), bullets(remarks)]
@@ -300,7 +300,11 @@ def common(hold: Hold) -> tuple[list[Json], int]:
     """Why it was stopped, what it would do and to what data; and how many characters of that are missing."""
     found: list[Json] = []
     missing = 0
-    for title, values in (("Stopped because", hold.reasons), ("It would", hold.effects)):
+    for title, values in (
+        ("Stopped because", hold.reasons),
+        (dossier.RAN, [f"{number}. {each.line}" for number, each in enumerate(hold.ran, 1)]),
+        ("It would", hold.effects),
+    ):
         shown, left = _items(values)
         missing += left
         if shown:

@@ -10,16 +10,18 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from firewall.approval import State
+from firewall.approval import Standing, State
 from firewall.channels import visible
 from firewall.sql.analysis import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from firewall.approval import Hold
 
 SHORT_DIGEST = 12
+RAN = "Has run, and waits for this COMMIT"
 INDENT = "    "
 _SEVERITY = {kind.value: rank for rank, kind in enumerate(Kind)}
 _MAX_VERBS = 3
@@ -35,9 +37,17 @@ class Part:
 
 def parts(hold: Hold) -> list[Part]:
     """Everything that came from outside, in full and in the order of reading; empty parts are left out."""
+    ran = [
+        Part(
+            f"Statement {number} of {len(hold.ran)}, {each.standing}",
+            "\n".join([visible.line(each.line), visible.visible(each.sql), *_values(each.runs, "run ")]),
+        )
+        for number, each in enumerate(hold.ran, 1)
+    ]
     found = [
-        Part("SQL", visible.visible(hold.sql)),
-        Part("Parameters", "\n".join(parameters(hold))),
+        *ran,
+        Part("SQL", "" if ran else visible.visible(hold.sql)),
+        Part("Parameters", "" if ran else "\n".join(parameters(hold))),
         Part("Stopped because", "\n".join(visible.line(reason) for reason in hold.reasons)),
         Part("It would", "\n".join(visible.line(effect) for effect in hold.effects)),
         Part("Sensitive data", "\n".join(visible.line(label) for label in hold.labels)),
@@ -53,11 +63,22 @@ def parts(hold: Hold) -> list[Part]:
 def parameters(hold: Hold) -> list[str]:
     """One line for each bound value, quoted as SQL would quote it, so that NULL is not 'NULL'.
 
-    Of a batch, each line begins with the number of its run.
+    Of a batch, each line begins with the number of its run; of a transaction, with that of its statement.
     """
+    if not hold.ran:
+        return _values(hold.runs, "run ")
+    return [
+        line
+        for number, each in enumerate(hold.ran, 1)
+        if each.standing is Standing.COUNTS
+        for line in _values(each.runs, f"statement {number}, run ", always=True)
+    ]
+
+
+def _values(runs: Sequence[tuple[str | None, ...]], prefix: str, *, always: bool = False) -> list[str]:
     found: list[str] = []
-    for run, values in enumerate(hold.runs, 1):
-        of = f"run {run}: " if hold.executions > 1 else ""
+    for run, values in enumerate(runs, 1):
+        of = f"{prefix}{run}: " if always or len(runs) > 1 else ""
         found += [
             f"{of}${number} = NULL"
             if value is None
@@ -131,6 +152,10 @@ def remarks(hold: Hold) -> list[str]:
     """How often it would run, if not once, and `visible.remarks` over everything that runs."""
     values = "".join(value for value in hold.parameters if value)
     often = [f"it would run {hold.executions:,} times, decided together"] if hold.executions > 1 else []
+    if hold.ran:
+        often = [
+            f"{len(hold.ran):,} statements have run; COMMIT makes them permanent, locks are held meanwhile"
+        ]
     return often + visible.remarks(f"{hold.sql}{values}")
 
 

@@ -244,4 +244,9 @@ def _shown(hold: Hold, *, statements: bool) -> dict[str, Any]:
         "digest": hold.digest,
         "executions": hold.executions,
     }
-    return found | {"sql": hold.sql, "parameters": list(hold.parameters)} if statements else found
+    if statements:
+        ran = [
+            {"sql": each.sql, "outcome": each.outcome, "standing": each.standing.value} for each in hold.ran
+        ]
+        found |= {"sql": hold.sql, "parameters": list(hold.parameters), "ran": ran}
+    return found

@@ -130,6 +130,8 @@ def tell(terminal: Terminal, judgement: Judgement, moment: Moment, masked: Masks
         needed = verdict.requirement
         groups = ", ".join(needed.groups) or "nobody: the policy names no group"
         tree.add(Text(f"to be decided by {needed.quorum} of {groups}, within {needed.expires:g} s"))
+        if needed.at_commit is not None:
+            tree.add(Text(f"in an open transaction: at COMMIT, within {needed.at_commit:g} s"))
     if verdict.obligations:
         tree.add(Text(visible.line(f"under obligations: {verdict.obligations}")))
     if masked is None:

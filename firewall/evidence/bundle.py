@@ -23,7 +23,7 @@ from firewall.audit.proof import parse
 from firewall.evidence.page import render
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 TYPE = "query-firewall/evidence@v1"
 MANIFEST = "MANIFEST"
@@ -209,6 +209,7 @@ def _agree(hold: str, records: Sequence[audit.Record]) -> None:
     if len(opened) != 1:
         raise EvidenceError(f"the bundle has no record of how hold `{hold}` was opened")
     judged = _judgement(records)
+    statements = {record.statement for record in records if record.hold == hold}
     for record in records:
         match record:
             case audit.Session():
@@ -216,7 +217,7 @@ def _agree(hold: str, records: Sequence[audit.Record]) -> None:
             case audit.Policy():
                 fits = record.revision == judged.revision
             case _:
-                fits = record.hold == hold or record.statement == judged.statement
+                fits = record.hold == hold or record.statement in statements
         if not fits:
             raise EvidenceError(f"record `{record.id}` is not of hold `{hold}`")
         match record:
@@ -235,6 +236,12 @@ def _judgement(records: Iterable[audit.Record]) -> audit.Judgement:
     if not found:
         raise EvidenceError("the log has no judgement of the hold's statement")
     return found[-1]
+
+
+def _ran(records: Sequence[audit.Record]) -> Iterator[audit.Judgement]:
+    """What has run ahead of a COMMIT."""
+    ran = {one.statement for one in records if isinstance(one, audit.Waiting) and one.event == "ahead"}
+    return (one for one in records if isinstance(one, audit.Judgement) and one.statement in ran)
 
 
 def _page(
@@ -273,7 +280,7 @@ def _page(
         size=head.size,
         records=rows,
         facts=[(name, value) for name, value in facts if value],
-        sql=judged.sql,
+        sql=";\n".join([*(one.sql for one in _ran(records)), judged.sql]),
         kept=_kept(judged),
         parameters=opened.parameters if opened else [],
         reasons=judged.reasons,

@@ -82,6 +82,8 @@ def _of_rule(rule: dict[str, Any], here: FieldPath) -> Iterator[Finding]:
         yield (*here, actions[1]), f"the rule says `{actions[0]}` already; a rule has one action"
     if "approval" in rule and actions and actions != ["hold"]:
         yield (*here, "approval"), "only a `hold` is approved; write `hold`, or leave `approval` out"
+    if "decide" in rule and actions and actions != ["hold"]:
+        yield (*here, "decide"), "only a `hold` is decided; write `hold`, or leave `decide` out"
     if "obligations" in rule and actions == ["deny"]:
         yield (
             (*here, "obligations"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from firewall.errors import Problem
 from firewall.policy import glob
 from firewall.policy.compile import kinds, requirement
+from firewall.policy.evaluate import UNDONE
 from firewall.policy.include import dotted
 from firewall.policy.rule import PART_KEYS, Columns, Objects
 from firewall.policy.source import shown
@@ -59,6 +60,7 @@ def check(policy: Policy, snapshot: Snapshot | None = None) -> tuple[Problem, ..
         *_overridden(policy),
         *_labels(policy),
         *_owed(policy),
+        *_deferred(policy),
         *_unused(policy),
         *(_absent(policy, snapshot) if snapshot else ()),
     ]
@@ -201,6 +203,24 @@ def _owed(policy: Policy) -> Iterator[Finding]:
             yield (*here, "max_rows"), "the rule names no effect that returns rows"
         for label in owed.mask or ():
             yield from _known_label(policy, label, (*here, "mask", label))
+
+
+def _deferred(policy: Policy) -> Iterator[Finding]:
+    """Decisions at COMMIT on what cannot wait for it, or may change any number of rows until then."""
+    for number, rule in enumerate(policy.document.rules):
+        if rule.decide is None:
+            continue
+        here: FieldPath = ("rules", number, "decide")
+        if not kinds(rule.effects, rule.action) & UNDONE:
+            yield (
+                here,
+                "only `insert`, `update` and `delete` wait for COMMIT, and the rule names none of them",
+            )
+        elif rule.obligations is None or rule.obligations.max_affected_rows is None:
+            yield (
+                here,
+                "it runs before anyone decides; say how much of it, `obligations: {max_affected_rows: …}`",
+            )
 
 
 def _unused(policy: Policy) -> Iterator[Finding]:

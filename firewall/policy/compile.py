@@ -244,4 +244,5 @@ def _rule(rule: document.Rule, shared: document.Approval, selectors: Mapping[str
         condition=Expression(rule.condition) if rule.condition else None,
         obligations=owed(rule.obligations),
         selectors=selectors,
+        at_commit=rule.decide.at_commit if rule.decide else None,
     )

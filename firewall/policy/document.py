@@ -252,6 +252,13 @@ class Obligations(_Model):
     """Label → null, hash, {text: …} or {first: …, last: …}"""
 
 
+class Decide(_Model):
+    """When it is decided, if not at once."""
+
+    at_commit: fields.AtCommit
+    """At COMMIT, within this time, e.g. 60s"""
+
+
 class Rule(_Model):
     """`allow`, `hold` or `deny` these effects, `when` …, `why` …"""
 
@@ -271,6 +278,12 @@ class Rule(_Model):
     """One line that the agent, the approver and the auditor read"""
     approval: Annotated[Approval | None, WRITTEN] = None
     """Who decides this hold; what is left out comes from the top level"""
+    decide: Annotated[
+        Decide | None,
+        BeforeValidator(fields.decision, json_schema_input_type=Literal["at_commit"] | Decide),
+        WRITTEN,
+    ] = None
+    """at_commit where writes of a transaction run, and one decision on all of them is asked at COMMIT"""
     obligations: Annotated[Obligations | None, BeforeValidator(fields.filled("obligations"))] = None
     """What the statement owes where it is let through"""
     risk: Annotated[Risk | None, WRITTEN] = None

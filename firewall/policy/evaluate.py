@@ -53,6 +53,8 @@ UNCOVERED: Final = {
 # kinds whose labels are those of columns that reach the client
 OUTWARD: Final = frozenset({Kind.READ, Kind.COPY_OUT, Kind.UNKNOWN})
 NO_FACTS: Final[frozenset[Fact]] = frozenset()
+# what ROLLBACK undoes, and nobody else sees before COMMIT
+UNDONE: Final = frozenset({Kind.INSERT, Kind.UPDATE, Kind.DELETE})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,6 +160,7 @@ class Judge:
         reasons: dict[Reason, None] = {}
         matched: dict[Rule, None] = {}
         by_default = False
+        waits: list[float | None] = []
         for effect in dict.fromkeys(effects):
             known = about.effects.get(effect) or self._known(about, effect)
             facts |= known.facts
@@ -178,12 +181,15 @@ class Judge:
                 reasons[known.uncovered] = None
             if SEVERITY[mine] > SEVERITY[action]:
                 action = mine
+            if mine is Action.HOLD:
+                waits.append(None if uncovered else _at_commit(effect, matching))
         budgets = [budget for budget in about.budgets if any(map(budget.concerns, effects))]
         spent = [b for b in budgets if moment.spent.get(b.name, b.rows) >= b.rows]
         if spent:
             action = max(action, Action.HOLD, key=SEVERITY.__getitem__)
             reasons.update((_used_up(budget, effects), None) for budget in spent)
         needed = [budget.requirement for budget in spent]
+        waits += [None for _ in spent]
         owed = obligations.NONE
         if action is not Action.DENY:
             owing = [rule.obligations for rule in matched if rule.obligations is not obligations.NONE]
@@ -193,7 +199,7 @@ class Judge:
             risks.at_least(risk, (rule.risk for rule in matched if rule.risk)),
             tuple(reasons),
             self._revision,
-            requirement=self._requirement(matched, needed, by_default=by_default)
+            requirement=self._requirement(matched, needed, waits, by_default=by_default)
             if action is Action.HOLD
             else None,
             enforced=self._enforced,
@@ -277,7 +283,12 @@ class Judge:
         self._remembered = 0
 
     def _requirement(
-        self, matched: dict[Rule, None], needed: list[Requirement], *, by_default: bool
+        self,
+        matched: dict[Rule, None],
+        needed: list[Requirement],
+        waits: Sequence[float | None],
+        *,
+        by_default: bool,
     ) -> Requirement:
         needed += [rule.requirement for rule in matched if rule.requirement is not None]
         if by_default or not needed:
@@ -289,7 +300,8 @@ class Judge:
             if len(self._requirements) >= MAX_REMEMBERED:
                 self._requirements.clear()
             known = self._requirements[key] = together(key)
-        return known
+        at_commit = _least(waits)
+        return known if at_commit is None else replace(known, at_commit=at_commit)
 
 
 def together(needed: Sequence[Requirement]) -> Requirement:
@@ -360,6 +372,19 @@ def covered(effect: Effect, covers: Sequence[Cover]) -> bool:
     tested = _members(tested_of(effect), [cover.tested for cover in covers])
     columns = _members(columns_of(effect), [cover.columns for cover in covers])
     return all(a & b & c for a in labels for b in tested for c in columns)
+
+
+def _at_commit(effect: Effect, matching: Sequence[Matching]) -> float | None:
+    """How long a decision at COMMIT may take where every rule that holds this effect leaves it until then."""
+    if effect.kind not in UNDONE:
+        return None
+    return _least([rule.at_commit for rule, _, _ in matching if rule.action is Action.HOLD])
+
+
+def _least(waits: Sequence[float | None]) -> float | None:
+    """The shortest; None if one of them cannot wait at all, or there is none."""
+    found = [each for each in waits if each is not None]
+    return min(found) if found and len(found) == len(waits) else None
 
 
 def _applies(rule: Rule, subject: Subject, effect: Effect, moment: Moment, risk: Risk) -> bool:

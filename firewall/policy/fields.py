@@ -34,6 +34,8 @@ GROUP = re.compile(r"[a-z0-9][a-z0-9_-]*")
 DURATION = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,4})h)?(?:(\d{1,5})m)?(?:(\d{1,6})s)?")
 # a hold older than this approves something nobody remembers asking for
 MAX_EXPIRY = 7 * 86_400.0
+# a transaction that waits for a person keeps others waiting for its locks
+MIN_AT_COMMIT, MAX_AT_COMMIT = 5.0, 600.0
 MAX_QUORUM = 20
 # runs by one grant; more is what an allow rule is for
 MAX_USES = 10_000
@@ -140,6 +142,18 @@ def seconds(value: Any) -> float:
     total = float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
     if not 1 <= total <= MAX_EXPIRY:
         raise ValueError(f"`{shown(value)}` is out of range; write between `1s` and `7d`")
+    return total
+
+
+def decision(value: Any) -> Any:
+    """`at_commit`, or how long that may take."""
+    return {"at_commit": "60s"} if value == "at_commit" else value
+
+
+def held_locks(total: float) -> float:
+    """How long a transaction may wait for a decision with all its locks."""
+    if not MIN_AT_COMMIT <= total <= MAX_AT_COMMIT:
+        raise ValueError("the transaction's locks are held meanwhile; write between `5s` and `10m`")
     return total
 
 
@@ -263,6 +277,7 @@ Zone = Annotated[StrictStr, AfterValidator(_zone)]
 Rows = Annotated[StrictInt, Field(ge=0, le=MAX_ROWS)]
 Quorum = Annotated[StrictInt, Field(ge=1, le=MAX_QUORUM)]
 Duration = Annotated[float, BeforeValidator(seconds, json_schema_input_type=str)]
+AtCommit = Annotated[float, BeforeValidator(seconds, json_schema_input_type=str), AfterValidator(held_locks)]
 Line = Annotated[StrictStr, _line(MAX_WHY)]
 Name = Annotated[StrictStr, _line(MAX_NAME), AfterValidator(_free_name)]
 Person = Annotated[StrictStr, AfterValidator(_address)]

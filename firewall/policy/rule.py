@@ -171,6 +171,7 @@ class Rule:
         "_unfiltered",
         "_unlabelled",
         "action",
+        "at_commit",
         "condition",
         "facts",
         "kinds",
@@ -197,7 +198,9 @@ class Rule:
         condition: Expression | None = None,
         obligations: Obligations = NONE,
         selectors: Mapping[str, Selector] | None = None,
+        at_commit: float | None = None,
     ) -> None:
+        self.at_commit = at_commit
         self.name = name
         self.action = action
         self.kinds = kinds

@@ -100,6 +100,7 @@ class Requirement:
     wait: how long the agent waits before it is told to come back; as long as the hold, if None. outlives: the
     hold stays when the agent's connection is lost. use_within: of an approval that nobody waited for. grants:
     the most that an approver may grant; once only, if None. break_glass: who may approve alone, in need.
+    at_commit: in an open transaction it may run first, and be decided within so long at COMMIT.
     """
 
     groups: tuple[str, ...]
@@ -114,6 +115,7 @@ class Requirement:
     grants: Terms | None = None
     break_glass: tuple[str, ...] = ()
     parts: tuple[tuple[tuple[str, ...], int], ...] = ()
+    at_commit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,10 +44,14 @@ class Claiming:
     def __init__(self) -> None:
         self._said: dict[str, str] = {}
 
-    def of(self, sql: str) -> Claims:
-        """What is claimed of this text, by name; what stands in its comment before what was set."""
-        claimed = {**self._said, **commented(sql)}
-        return tuple(sorted(claimed.items()))[:MOST]
+    def of(self, *texts: str) -> Claims:
+        """What is claimed of these texts, by name; what stands in a comment before what was set."""
+        claimed: dict[tuple[str, str], None] = {}
+        for sql in texts:
+            claimed |= dict.fromkeys({**self._said, **commented(sql)}.items())
+        # whom it acts for decides who may approve, so that is never what is left out
+        ordered = sorted(claimed, key=lambda pair: (pair[0] != "on_behalf_of", pair))
+        return tuple(sorted(ordered[:MOST]))
 
     def heard(self, judgement: Judgement, acts: Sequence[Act]) -> None:
         """It was released: what it sets is said from now on."""

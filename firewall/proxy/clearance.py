@@ -17,6 +17,8 @@ from firewall.places import FETCH
 from firewall.policy import Action, obligations
 from firewall.proxy import impact, known, obliged, telling, text
 from firewall.proxy.claims import Claiming, says
+from firewall.proxy.committing import Committing
+from firewall.proxy.deferred import Deferred, ahead
 from firewall.proxy.holding import Holding
 from firewall.proxy.standing import STANDS_SECONDS, Leave, Standing
 from firewall.session import own_views
@@ -68,6 +70,9 @@ class Clearance:
         # tickets for which rows of budgets are set aside
         self._counted: set[int] = set()
         self.standing = Standing(behind)
+        # what has run in the open transaction and is decided at its COMMIT
+        self.deferred = Deferred(self.standing)
+        self._committing = Committing(self, self.deferred, self._holding)
         self._may_stand = house.standing_releases
 
     async def filled(self, text: str) -> str:
@@ -89,15 +94,18 @@ class Clearance:
         tell: Callable[[str, str, str], None],
         moment: Callable[[], Moment],
         amend: Callable[[Judgement], None],
+        *,
+        failed: bool = False,
     ) -> Refusal | None:
         """Leave for all of `acts`, or why not. Raises StoreError when nothing can be recorded.
 
-        moment: what the session knows of it, whenever it is asked. amend: tells the session what it comes to,
-        if that is another judgement by the time that leave is given.
+        failed: the open transaction has, and can only be rolled back. moment: what the session knows of it,
+        whenever it is asked. amend: tells the session what it comes to, if that is another judgement by the
+        time that leave is given.
         """
         self._asked.add(ticket)
         try:
-            refusal = await self._ask(ticket, judgement, acts, tell, moment, amend)
+            refusal = await self._ask(ticket, judgement, acts, tell, moment, amend, failed=failed)
         except (CatalogError, StoreError):
             if ticket in self._holding.of:
                 # nobody waits for it any more; if this fails as well it expires
@@ -126,11 +134,16 @@ class Clearance:
         tell: Callable[[str, str, str], None],
         moment: Callable[[], Moment],
         amend: Callable[[Judgement], None],
+        *,
+        failed: bool,
     ) -> Refusal | None:
         # what others have released since it was judged may have labelled what it reads
         judgement = await self.gate.now(judgement, moment())
         statement = self.statement(ticket)
-        obstacle = self.obstacle(judgement)
+        commits = self.deferred.commits(judgement) and bool(self.deferred.counting) and not failed
+        if commits and judgement.verdict.action is not Action.DENY:
+            judgement = self.deferred.decided(judgement)
+        obstacle = self.deferred.obstacle(judgement) or self.obstacle(judgement)
         taken: Taken | None = None
         if obstacle is None and _free(judgement.verdict):
             judgement, taken = await self.take(ticket, judgement, moment())
@@ -166,8 +179,38 @@ class Clearance:
             refusal = telling.too_long()
             await self.log.append([record, self.refusal_record(refusal, statement)])
             return refusal
+        if commits:
+            await self.log.append([record])
+            return await self._committing.ask(ticket, judgement, acts, tell, moment)
+        may = not failed and self.deferred.may(judgement, acts, moment(), self.gate.snapshot)
+        if may and await self._run_ahead(ticket, judgement, acts, record, tell, moment):
+            return None
         await self.log.append([record])
         return await self._holding.ask(ticket, judgement, acts, tell, moment, amend)
+
+    async def _run_ahead(
+        self,
+        ticket: int,
+        judgement: Judgement,
+        acts: Sequence[Act],
+        record: audit.Judgement,
+        tell: Callable[[str, str, str], None],
+        moment: Callable[[], Moment],
+    ) -> bool:
+        """Leave to run under its obligations, to be decided at COMMIT; false if a budget does not let it."""
+        _, taken = await self.take(ticket, judgement, moment())
+        if taken is not None and not taken.rows:
+            return False
+        self.bind(ticket, judgement, judgement.verdict.obligations, taken)
+        await self.gate.releasing(judgement, self.session, self.statement(ticket))
+        digest = self.digest(judgement, acts, catalog=self.gate.touched(judgement))
+        leave = f"rule {judgement.verdict.rule}, to be decided at COMMIT"
+        masked = self.masked(ticket, judgement)
+        await self.log.append([record, self.release(ticket, digest, leave, acts, masked=masked)])
+        if not self.deferred.open:
+            tell(*ahead(judgement))
+        self.deferred.add(ticket, judgement, acts, digest)
+        return True
 
     def bounds(self, ticket: int) -> Bounds | None:
         """Under which of them `ask` gave leave."""
@@ -223,6 +266,7 @@ class Clearance:
 
     def noted(self, done: Done) -> bool:
         """What came of a run that went at once is taken down; of others not: `note` them."""
+        self.deferred.heard(done)
         return self.standing.ended(done)
 
     def _give_standing(self, statement: str, judgement: Judgement) -> None:

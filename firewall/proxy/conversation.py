@@ -191,6 +191,8 @@ class Conversation:
         outside = self._machine.status == "I"
         if outside is not (self._transaction_since is None):
             self._transaction_since = None if outside else time.monotonic()
+            if outside:
+                self._clearance.deferred.over()
 
     def _regulate(self) -> None:
         if self._machine.wants_frontend and not self._congested:
@@ -262,7 +264,8 @@ class Conversation:
                 moment=self._moment(),
             )
         if known is not None:
-            self._event(lambda: self._machine.ruled(command.ticket, self._ruling(known)))
+            ruled = self._deciding(known, self._ruling(known))
+            self._event(lambda: self._machine.ruled(command.ticket, ruled))
         else:
             self._spawn(self._work_out(command))
 
@@ -279,6 +282,12 @@ class Conversation:
         watch = self._guarded.gate.watch(judgement)
         return ruling(judgement, watch, doomed=obliged.cannot_mask(self._guarded, judgement))
 
+    def _deciding(self, judgement: Judgement, ruled: session.Ruling) -> session.Ruling:
+        """A COMMIT is held while what it commits waits for a decision."""
+        if not self._clearance.deferred.commits(judgement):
+            return ruled
+        return replace(ruled, action=session.Action.HOLD, commits=True)
+
     async def _work_out(self, command: session.Judge) -> None:
         try:
             judgement = await self._judged(command)
@@ -288,7 +297,7 @@ class Conversation:
             await self._log.append([self._clearance.refusal_record(refusal)])
             self._event(lambda: self._machine.refused(command.ticket, refusal))
             return
-        ruled = self._ruled(judgement)
+        ruled = self._deciding(judgement, self._ruled(judgement))
         self._event(lambda: self._machine.ruled(command.ticket, ruled))
 
     async def _judged(self, command: session.Judge) -> Judgement:
@@ -345,6 +354,7 @@ class Conversation:
                 lambda *words: self._event(lambda: self._tell(*words)),
                 self._moment,
                 lambda amended: self._amend(command.ticket, amended),
+                failed=command.failed,
             )
         except StoreError as error:
             # INVARIANT: 5. no release without a durable record
@@ -356,8 +366,9 @@ class Conversation:
         if refusal is None:
             self._released_at[command.ticket] = time.monotonic()
             bounds = self._clearance.bounds(command.ticket)
+            ahead = self._clearance.deferred.has(command.ticket)
             leave = self._clearance.standing.of(judgement) if bounds is None else None
-            self._event(lambda: self._machine.cleared(command.ticket, leave, bounds))
+            self._event(lambda: self._machine.cleared(command.ticket, leave, bounds, ahead=ahead))
         else:
             self._event(lambda: self._machine.refused(command.ticket, refusal))
 

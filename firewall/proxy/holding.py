@@ -87,9 +87,9 @@ class Holding:
             void = _Void("", None)
             for _ in range(MAX_ROUNDS):
                 hold = await self._held(ticket, judgement, acts, void.why, moment)
-                settled = await self._settled(hold, judgement, tell, lost)
+                settled = await self.settled(hold, judgement, tell, lost)
                 if settled.state is not State.APPROVED or ticket in self.withdrawn:
-                    return await self._refused(ticket, hold, telling.undecided(settled, self._clearance.url))
+                    return await self.refused(ticket, hold, telling.undecided(settled, self._clearance.url))
                 answer = await self._spend(ticket, settled, judgement, acts, moment)
                 if not isinstance(answer, _Void):
                     return answer
@@ -98,7 +98,7 @@ class Holding:
                     break
                 judgement = void.judgement
                 amend(judgement)
-            return await self._refused(ticket, hold, telling.voided(hold, void.why))
+            return await self.refused(ticket, hold, telling.voided(hold, void.why))
         finally:
             del self._lost[ticket]
             self._deserted.discard(ticket)
@@ -183,7 +183,7 @@ class Holding:
         moment: Callable[[], Moment],
     ) -> approval.Hold:
         """The hold that this statement waits for: one that was left, or a new one."""
-        hold = self._hold(ticket, judgement, acts, why)
+        hold = self.drafted(ticket, judgement, acts, why)
         left = await self._desk.resume(hold.digest, hold.statement, hold.requesters)
         if left is not None:
             hold = left
@@ -197,7 +197,7 @@ class Holding:
             await self._give_up(ticket, held, self.withdrawn[ticket])
         return hold
 
-    async def _settled(
+    async def settled(
         self,
         hold: approval.Hold,
         judgement: Judgement,
@@ -249,18 +249,18 @@ class Holding:
         except CatalogError as error:
             refusal = telling.not_judged(error)
             await self._desk.withdraw(hold.id, refusal.message)
-            return await self._refused(ticket, hold, refusal)
+            return await self.refused(ticket, hold, refusal)
         if fresh.verdict.action is Action.DENY:
             refusal = telling.denied(fresh)
             await self._desk.withdraw(hold.id, refusal.message)
-            return await self._refused(ticket, hold, refusal)
+            return await self.refused(ticket, hold, refusal)
         now = self._digest(fresh, acts)
         why = _changes(judgement, fresh, same=now == hold.digest)
         if not why:
             refused = clearance.obstacle(fresh)
             if refused is not None:
                 await self._desk.withdraw(hold.id, refused.message)
-                return await self._refused(ticket, hold, refused)
+                return await self.refused(ticket, hold, refused)
             owed = obligations.together([judgement.verdict.obligations, fresh.verdict.obligations])
             # what was approved is approved beyond the budgets that were used up then, and no others
             _, taken = await clearance.take(ticket, judgement, moment())
@@ -280,7 +280,7 @@ class Holding:
         await self._desk.withdraw(hold.id, f"void: {why}")
         return _Void(why, fresh)
 
-    async def _refused(self, ticket: int, hold: approval.Hold, refusal: Refusal) -> Refusal:
+    async def refused(self, ticket: int, hold: approval.Hold, refusal: Refusal) -> Refusal:
         record = self._clearance.refusal_record(refusal, self._clearance.statement(ticket), hold.id)
         await self._clearance.log.append([record])
         return refusal
@@ -288,7 +288,7 @@ class Holding:
     def _digest(self, judgement: Judgement, acts: Sequence[Act]) -> str:
         return self._clearance.digest(judgement, acts, catalog=self._gate.touched(judgement))
 
-    def _hold(self, ticket: int, judgement: Judgement, acts: Sequence[Act], why: str) -> approval.Hold:
+    def drafted(self, ticket: int, judgement: Judgement, acts: Sequence[Act], why: str) -> approval.Hold:
         verdict, subject = judgement.verdict, judgement.subject
         requirement = verdict.requirement
         assert requirement is not None  # a hold verdict always says who must approve

@@ -66,10 +66,12 @@ class Standing:
     """Leaves that were given, and the runs that have not ended.
 
     last: what the session ran last, oldest first; those under other leaves are noted here as well.
+    suspended: nothing goes by them for now.
     """
 
     def __init__(self, behind: Behind) -> None:
         self.last: deque[Run | approval.Earlier] = deque(maxlen=MAX_LAST)
+        self.suspended = False
         self._behind = behind
         # by the judgement's identity: a judgement made anew is another one
         self._leaves: dict[int, Leave] = {}
@@ -103,6 +105,8 @@ class Standing:
 
     def lets(self, leave: Leave) -> bool:
         """Whether one more run may go by it now."""
+        if self.suspended:
+            return False
         now = time.monotonic()
         if leave.season.over or now >= leave.until:
             self._leaves.pop(id(leave.judgement), None)

@@ -55,7 +55,10 @@ class Erasing:
         wanted = or_(*(column.in_(names) for column in (_RECORDS.id, _RECORDS.session)))
         told = or_(_RECORDS.statement.in_(names), _RECORDS.hold.in_(names))
         statements = select(_RECORDS.statement).where(_RECORDS.hold.in_(names), _RECORDS.statement != "")
-        found = await self._sealed(or_(wanted, told, _RECORDS.statement.in_(statements)), None)
+        # what has run ahead of a COMMIT is in that hold's record as well
+        holds = select(_RECORDS.hold).where(_RECORDS.statement.in_(names), _RECORDS.hold != "")
+        related = or_(_RECORDS.statement.in_(statements), _RECORDS.hold.in_(holds))
+        found = await self._sealed(or_(wanted, told, related), None)
         open_ = await self._open(found)
         if open_:
             raise StoreError(

@@ -258,7 +258,8 @@ def hold_columns(hold: Hold) -> dict[str, str | bool]:
 
 def without_values(hold: Hold) -> str:
     """The body of a hold that is over, without its statement, its parameters, claims and impact."""
-    return _HOLD.dump_json(replace(hold, sql="", parameters=(), claims=(), impact=None)).decode()
+    ran = tuple(replace(each, sql="", parameters=(), outcome="") for each in hold.ran)
+    return _HOLD.dump_json(replace(hold, sql="", parameters=(), claims=(), impact=None, ran=ran)).decode()
 
 
 def grant_columns(grant: Grant) -> dict[str, str | int]:

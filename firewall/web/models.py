@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from firewall import audit
-from firewall.approval import State
+from firewall.approval import Standing, State
 
 if TYPE_CHECKING:
     from firewall.approval import Grant, Hold
@@ -84,8 +84,23 @@ class ImpactView(_View):
     earlier: tuple[EarlierView, ...]
 
 
+class RanView(_View):
+    """A statement that has run in a transaction whose COMMIT waits, and what came of it."""
+
+    statement: str
+    sql: str
+    parameters: tuple[str | None, ...]
+    executions: int
+    outcome: str
+    standing: Standing
+    effects: tuple[str, ...]
+
+
 class HoldView(_View):
-    """One hold, everything an approver must see. Times are RFC 3339 in UTC; a null parameter is NULL."""
+    """One hold, everything an approver must see. Times are RFC 3339 in UTC; a null parameter is NULL.
+
+    `ran` is what a COMMIT that waits would make permanent, in order; `sql` and `parameters` are then of all.
+    """
 
     id: str
     digest: str
@@ -121,6 +136,7 @@ class HoldView(_View):
     kin: str
     claims: tuple[tuple[str, str], ...]
     impact: ImpactView | None
+    ran: tuple[RanView, ...]
 
     @classmethod
     def of(cls, hold: Hold) -> HoldView:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import web
 
+from firewall.approval import Ran
 from firewall.channels.webhooks import Webhook, Webhooks, signature
 from firewall.errors import FirewallError
 
@@ -116,8 +117,12 @@ async def test_statements_are_sent_to_whom_may_see_them(house: House, receiver: 
         hold = make_hold()
         await house.desk.open(hold)
         await house.desk.vote(hold.id, "dora", approve=True, reason="", channel="cli")
-        await house.desk.open(make_hold(sql="SELECT 2"))
+        await house.desk.open(make_hold(sql="SELECT 2", ran=(Ran("s.1", "SELECT 1", "SELECT 1"),)))
         first, second = await receiver.wait(2)
+    assert (first["data"]["hold"]["ran"], second["data"]["hold"]["ran"]) == (
+        [],
+        [{"sql": "SELECT 1", "outcome": "SELECT 1", "standing": "counts"}],
+    )
     assert first["data"]["hold"]["sql"] == hold.sql
     assert first["data"]["record"]["parameters"] == ["7"]
     assert (second["type"], second["data"]["hold"]["sql"]) == ("firewall.hold", "SELECT 2")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from firewall import audit, clock, ids
+from firewall.approval import Ran
 from firewall.cli.exits import Exit
 from firewall.desk import Desk
 from firewall.evidence import bundle
@@ -247,3 +248,27 @@ def test_a_hold_that_is_not_there(prompt: Prompt) -> None:
     assert "nothing to prove" in said.err
     (prompt.folder / "there").write_text("")
     assert prompt("audit", "evidence", hold, "--as", "auditor", "--out", "there").code == Exit.WRONG
+
+
+def test_of_a_commit_all_that_has_run_ahead_is_in_it(prompt: Prompt, tmp_path: Path) -> None:
+    sql = "INSERT INTO orders VALUES (1)"
+    write(
+        prompt,
+        audit.Session(**_said(event="opened", agent="shopper", database="shop", address="10.0.0.7")),
+        judged(sql, session="s-1", statement="s-1.7", verdict="hold", revision=a_hold().revision),
+        judged("COMMIT", session="s-1", statement="s-1.1", verdict="hold", revision=a_hold().revision),
+        judged("SELECT 1", session="s-1", statement="s-1.8"),
+    )
+    hold = prompt.open_hold(sql=f"{sql};\nCOMMIT", ran=(Ran("s-1.7", sql, "INSERT 0 1"),)).id
+    path = tmp_path / "evidence.zip"
+    assert prompt("audit", "evidence", hold, "--out", str(path), "--as", "auditor").code == Exit.DONE
+    files = _files(path.read_bytes())
+    assert f"{sql};\nCOMMIT" in files["index.html"].decode()
+    assert "Statement 1 of 1, counts" in files["card.txt"].decode()
+    told = prompt(
+        "audit", "check-evidence", str(path), "--key", prompt("audit", "key").out, "--json"
+    ).document
+    assert [(r["kind"], r["statement"]) for r in told["records"]] == [
+        *(("session", ""), ("judgement", "s-1.7"), ("judgement", "s-1.1"), ("hold", "s-1.1")),
+        ("waiting", "s-1.7"),
+    ]

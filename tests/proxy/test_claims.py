@@ -83,6 +83,11 @@ def test_a_comment_counts_for_its_statement_only() -> None:
     claiming = Claiming()
     assert dict(claiming.of("SELECT 1 /*ticket='a'*/")) == {"ticket": "a"}
     assert claiming.of("SELECT 1") == ()
+    # of several, all that any of them says; and whom it acts for before anything else
+    both = claiming.of("SELECT 1 /*ticket='a'*/", "SELECT 2 /*ticket='b'*/", "SELECT 3 /*ticket='a'*/")
+    assert both == (("ticket", "a"), ("ticket", "b"))
+    many = [f"SELECT 1 /*a{number}='x'*/" for number in range(20)]
+    assert ("on_behalf_of", "kim") in claiming.of(*many, "SELECT 2 /*on_behalf_of='kim'*/")
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from firewall import audit, clock, retention
-from firewall.approval import State
+from firewall.approval import Ran, State
 from firewall.audit import Keep
+from firewall.desk import Desk
 from firewall.errors import StoreError
 from firewall.store import Store, erasing
 
@@ -156,3 +157,25 @@ async def test_a_store_may_keep_less(url: str, kit: Kit, keep: Keep) -> None:
     if url.startswith("sqlite"):
         with sqlite3.connect(url.removeprefix("sqlite:///")) as raw:
             assert not any(SECRET in line for line in raw.iterdump())
+
+
+async def test_what_ran_ahead_of_a_commit_is_erased_from_its_hold_as_well(store: Store, kit: Kit) -> None:
+    insert = f"INSERT INTO t VALUES ('{SECRET}')"
+    judged = kit.judgement(sql=insert, statement="s-1.7", verdict="hold")
+    failed = kit.outcome("s-1.7", message=f"Key ({SECRET})", sqlstate="23505")
+    await store.append([judged, failed, kit.judgement(sql="COMMIT", statement="s-1.9", verdict="hold")])
+    ran = Ran("s-1.7", insert, f"failed: Key ({SECRET})", parameters=(SECRET,))
+    hold = kit.hold(sql=f"{insert};\nCOMMIT", parameters=(SECRET,), statement="s-1.9", ran=(ran,))
+    await Desk(store, lambda *_: None).open(hold)
+    with pytest.raises(StoreError, match="is not settled"):
+        await store.erasing.by_name(["s-1.7"], by="ann", why="asked to")
+    await Desk(store, lambda *_: None).withdraw(hold.id, "gone")
+    await store.erasing.by_name(["s-1.7"], by="ann", why="asked to")
+    kept = await store.hold(hold.id)
+    assert kept is not None
+    assert [(each.statement, each.sql, each.parameters, each.outcome) for each in kept.ran] == [
+        ("s-1.7", "", (), "")
+    ]
+    said = await store.hold_records(hold.id)
+    assert {record.statement for record in said} == {"s-1.7", "s-1.9"}
+    assert SECRET not in "".join(record.model_dump_json() for record in said) + repr(kept)

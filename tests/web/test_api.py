@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from firewall import audit, clock, ids
-from firewall.approval import State
+from firewall.approval import Ran, State
 from firewall.errors import StoreError
 from firewall.policy import Terms
 from firewall.web import browse, create_app, events, overview, signin
@@ -127,6 +127,23 @@ async def test_holds_are_listed_and_shown_whole(sample: Sample, http: httpx.Asyn
     assert shown == listed["holds"][0]
     assert shown["parameters"] == ["a", None]
     assert (shown["digest"], shown["sql"], shown["labels"]) == (waits.digest, waits.sql, ["pii.email"])
+
+
+async def test_what_has_run_ahead_of_a_commit_is_shown(sample: Sample, http: httpx.AsyncClient) -> None:
+    ran = Ran("s-1.4", "INSERT INTO t VALUES ($1)", "INSERT 0 1", parameters=("a",), effects=("insert t",))
+    await sample.desk.open(made := hold("INSERT INTO t VALUES ($1);\nCOMMIT", parameters=("a",), ran=(ran,)))
+    shown = (await http.get(f"/api/v1/holds/{made.id}", headers=DANA)).json()
+    assert shown["ran"] == [
+        {
+            "statement": "s-1.4",
+            "sql": ran.sql,
+            "parameters": ["a"],
+            "executions": 1,
+            "outcome": "INSERT 0 1",
+            "standing": "counts",
+            "effects": ["insert t"],
+        }
+    ]
 
 
 async def test_approving_is_one_vote_of_that_person(sample: Sample, http: httpx.AsyncClient) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from firewall import audit, clock, ids
-from firewall.approval import Earlier, Impact, State
+from firewall.approval import Earlier, Impact, Ran, Standing, State
 from firewall.errors import StoreError
 from firewall.policy import Terms
 from firewall.store import search
@@ -283,6 +283,23 @@ async def test_a_form_has_no_other_fields(sample: Sample, dana: Browser) -> None
     await sample.desk.open(made := hold())
     assert (await dana.decide(made.id, "approve", person="omar@example.com")).status_code == 422
     assert (await sample.desk.hold(made.id)).state is State.PENDING
+
+
+async def test_a_commit_shows_what_has_run_ahead_of_it(sample: Sample, dana: Browser) -> None:
+    ran = (
+        Ran("s-1.4", "INSERT INTO t VALUES ($1)", "INSERT 0 1", parameters=("<b>",), effects=("insert t",)),
+        Ran("s-1.5", "DELETE FROM t", "DELETE 5", Standing.UNDONE, effects=("delete t",)),
+    )
+    await sample.desk.open(made := hold("INSERT INTO t VALUES ($1);\nCOMMIT", parameters=("<b>",), ran=ran))
+    text = clean((await dana.get(f"/holds/{made.id}")).text).text
+    for shown in (
+        "2 statements have run, and wait for this COMMIT",
+        "INSERT 0 1: insert t",
+        "undone by ROLLBACK TO: DELETE 5: delete t",
+        "Bound values of run 1",
+        "<b>",
+    ):
+        assert shown in text, shown
 
 
 async def test_nothing_in_a_hold_becomes_markup(sample: Sample, dana: Browser) -> None:
