@@ -92,6 +92,8 @@ def _acts(books: Books, holds: list[Hold], done: dict[int, int], play: Play) -> 
 
 
 def _number(hold: Hold) -> int:
+    if hold.ran:
+        return int(hold.ran[0].parameters[0] or -1)
     if hold.parameters:
         return int(hold.parameters[0] or -1)
     found = re.search(r"\((\d+)\)$", hold.sql)

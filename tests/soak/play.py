@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .stage import Stage
 
 SESSIONS = 100
+# holds that people look at in one go
+AT_ONCE = 50
 # an act that nobody has heard of for so long is lost
 LOST_SECONDS = 600
 COME_BACK = "QF010"
@@ -73,15 +75,10 @@ class Play:
         self, number: int, connection: psycopg.AsyncConnection[tuple[object, ...]] | None
     ) -> psycopg.AsyncConnection[tuple[object, ...]]:
         """Ask until it is answered; who loses the connection comes back with the identical statement."""
-        bound = number % 2
         while True:
             if connection is None or connection.closed:
                 connection = await self.stage.connect()
-            asking = asyncio.create_task(
-                connection.execute("INSERT INTO acts (n) VALUES (%s)", [number])
-                if bound
-                else connection.execute(f"INSERT INTO acts (n) VALUES ({number})")
-            )
+            asking = asyncio.create_task(_run(connection, number))
             if self.dice.random() < 0.05:
                 await asyncio.wait([asking], timeout=self.dice.random())
                 self.cancels += 1
@@ -112,8 +109,10 @@ class Play:
         async with store:
             while not self.over:
                 try:
-                    pending = await store.holds([State.PENDING], limit=50)
-                    await asyncio.gather(*(self._click(desk, hold) for hold in pending))
+                    # any of them: the newest alone would leave the oldest to wait for ever
+                    pending = await store.holds([State.PENDING], limit=2 * SESSIONS)
+                    chosen = self.dice.sample(pending, min(len(pending), AT_ONCE))
+                    await asyncio.gather(*(self._click(desk, hold) for hold in chosen))
                 except StoreError as error:
                     self.told[error.message] += 1
                 await asyncio.sleep(0.05)
@@ -141,3 +140,15 @@ class Play:
                 await self.stage.kill()
                 next_at += every
             await asyncio.sleep(0.05)
+
+
+async def _run(connection: psycopg.AsyncConnection[tuple[object, ...]], number: int) -> None:
+    """The act: by one statement or another, or in a transaction that is decided at its COMMIT."""
+    match number % 4:
+        case 0:
+            async with connection.transaction():
+                await connection.execute("INSERT INTO later (n) VALUES (%s)", [number])
+        case 1:
+            await connection.execute("INSERT INTO acts (n) VALUES (%s)", [number])
+        case _:
+            await connection.execute(f"INSERT INTO acts (n) VALUES ({number})")

@@ -33,8 +33,15 @@ approval: {{groups: [dba]}}
 rules:
   - {{name: session, allow: [transaction, setting, session], why: harmless}}
   - {{name: reads, allow: read, why: harmless}}
+  - name: as a whole
+    hold: insert
+    when: {{relations: later}}
+    why: somebody decides on each transaction
+    decide: at_commit
+    obligations: {{max_affected_rows: 1}}
   - name: one by one
     hold: insert
+    when: {{relations: acts}}
     why: somebody decides on each of them
     approval: {{wait: 20s, expires: 10m, use_within: 10m, outlives_connection: true}}
 """
@@ -64,7 +71,8 @@ class Stage:
         with psycopg.connect(self._postgres.dsn("soak"), autocommit=True) as admin:
             # nothing in it keeps an act from being done twice
             admin.execute("CREATE TABLE acts (n integer)")
-            admin.execute(f"GRANT ALL ON acts TO {LOGIN}")
+            admin.execute("CREATE TABLE later (n integer)")
+            admin.execute(f"GRANT ALL ON acts, later TO {LOGIN}")
         (self._folder / "policy.yaml").write_text(POLICY)
         (self._folder / "password").write_text(PASSWORD)
         where = (
@@ -135,7 +143,8 @@ class Stage:
     def done(self) -> dict[int, int]:
         """How often each act was done, as the database says."""
         with psycopg.connect(self._postgres.dsn("soak")) as admin:
-            return dict(admin.execute("SELECT n, count(*) FROM acts GROUP BY n").fetchall())
+            both = "SELECT n FROM acts UNION ALL SELECT n FROM later"
+            return dict(admin.execute(f"SELECT n, count(*) FROM ({both}) GROUP BY n").fetchall())
 
 
 def _free_port() -> int:
