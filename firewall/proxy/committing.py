@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from firewall.session import Act
 
 
+_VOID = Refusal(
+    telling.VOIDED, "query-firewall: what this transaction has written cannot be committed any more"
+)
+
+
 class Committing:
     """The decisions on one session's transactions."""
 
@@ -49,14 +54,15 @@ class Committing:
         """Leave to commit, or why not. judgement: as `Deferred.decided` has it."""
         hold = await self._hold(ticket, judgement, acts, moment)
         if why := await self._changed(judgement, acts, hold.digest, moment):
-            return await self._refused(ticket, hold, telling.voided(hold, why))
+            # nobody is asked in vain
+            return await self._refused(ticket, "", replace(_VOID, detail=why))
         await self._desk.open(hold)
         self._holding.of[ticket] = Held(hold.id)
         if ticket in self._holding.withdrawn:
             await self._desk.withdraw(hold.id, self._holding.withdrawn[ticket])
         settled = await self._holding.settled(hold, judgement, tell, asyncio.Event())
         if settled.state is not State.APPROVED or ticket in self._holding.withdrawn:
-            return await self._refused(ticket, hold, telling.undecided(settled, self._clearance.url))
+            return await self._refused(ticket, hold.id, telling.undecided(settled, self._clearance.url))
         # INVARIANT: 6. a decision releases one execution of one digest: of what would be committed now
         why = await self._changed(judgement, acts, hold.digest, moment)
         if not why:
@@ -66,7 +72,7 @@ class Committing:
                 return None
             why = "it was spent or given up meanwhile"
         await self._desk.withdraw(hold.id, f"void: {why}")
-        return await self._refused(ticket, hold, telling.voided(hold, why))
+        return await self._refused(ticket, hold.id, telling.voided(hold, why))
 
     async def _hold(
         self, ticket: int, judgement: Judgement, acts: Sequence[Act], moment: Callable[[], Moment]
@@ -115,9 +121,12 @@ class Committing:
         own = self._clearance.digest(judgement, acts, catalog="-")
         return approval.transaction(self._deferred.digests(), own)
 
-    async def _refused(self, ticket: int, hold: approval.Hold, refusal: Refusal) -> Refusal:
+    async def _refused(self, ticket: int, hold: str, refusal: Refusal) -> Refusal:
         told = _rolled_back(refusal)
-        return await self._holding.refused(ticket, hold, replace(told, detail=text.printable(told.detail)))
+        told = replace(told, detail=text.printable(told.detail))
+        record = self._clearance.refusal_record(told, self._clearance.statement(ticket), hold)
+        await self._clearance.log.append([record])
+        return told
 
 
 def _rolled_back(refusal: Refusal) -> Refusal:

@@ -89,7 +89,7 @@ class Holding:
                 hold = await self._held(ticket, judgement, acts, void.why, moment)
                 settled = await self.settled(hold, judgement, tell, lost)
                 if settled.state is not State.APPROVED or ticket in self.withdrawn:
-                    return await self.refused(ticket, hold, telling.undecided(settled, self._clearance.url))
+                    return await self._refused(ticket, hold, telling.undecided(settled, self._clearance.url))
                 answer = await self._spend(ticket, settled, judgement, acts, moment)
                 if not isinstance(answer, _Void):
                     return answer
@@ -98,7 +98,7 @@ class Holding:
                     break
                 judgement = void.judgement
                 amend(judgement)
-            return await self.refused(ticket, hold, telling.voided(hold, void.why))
+            return await self._refused(ticket, hold, telling.voided(hold, void.why))
         finally:
             del self._lost[ticket]
             self._deserted.discard(ticket)
@@ -249,18 +249,18 @@ class Holding:
         except CatalogError as error:
             refusal = telling.not_judged(error)
             await self._desk.withdraw(hold.id, refusal.message)
-            return await self.refused(ticket, hold, refusal)
+            return await self._refused(ticket, hold, refusal)
         if fresh.verdict.action is Action.DENY:
             refusal = telling.denied(fresh)
             await self._desk.withdraw(hold.id, refusal.message)
-            return await self.refused(ticket, hold, refusal)
+            return await self._refused(ticket, hold, refusal)
         now = self._digest(fresh, acts)
         why = _changes(judgement, fresh, same=now == hold.digest)
         if not why:
             refused = clearance.obstacle(fresh)
             if refused is not None:
                 await self._desk.withdraw(hold.id, refused.message)
-                return await self.refused(ticket, hold, refused)
+                return await self._refused(ticket, hold, refused)
             owed = obligations.together([judgement.verdict.obligations, fresh.verdict.obligations])
             # what was approved is approved beyond the budgets that were used up then, and no others
             _, taken = await clearance.take(ticket, judgement, moment())
@@ -280,7 +280,7 @@ class Holding:
         await self._desk.withdraw(hold.id, f"void: {why}")
         return _Void(why, fresh)
 
-    async def refused(self, ticket: int, hold: approval.Hold, refusal: Refusal) -> Refusal:
+    async def _refused(self, ticket: int, hold: approval.Hold, refusal: Refusal) -> Refusal:
         record = self._clearance.refusal_record(refusal, self._clearance.statement(ticket), hold.id)
         await self._clearance.log.append([record])
         return refusal

@@ -432,8 +432,13 @@ async def test_nothing_else_commits(house: House, client: Client, sql: str) -> N
     assert house.count("atc_ledger") == 0
 
 
+@pytest.mark.parametrize("asked", [True, False])
 async def test_a_policy_that_changed_meanwhile_voids_it(
-    house: House, connection: psycopg.AsyncConnection, tmp_path_factory: pytest.TempPathFactory
+    house: House,
+    connection: psycopg.AsyncConnection,
+    tmp_path_factory: pytest.TempPathFactory,
+    *,
+    asked: bool,
 ) -> None:
     gate = house.app.gates["shop"]
     before = gate.policy
@@ -441,18 +446,26 @@ async def test_a_policy_that_changed_meanwhile_voids_it(
     other.write_text(POLICY.replace("there is little time", "there is no time"))
     await connection.execute("BEGIN")
     await connection.execute(_insert(1))
-    committing = asyncio.create_task(connection.execute("COMMIT"))
-    hold = await house.next_hold()
+    hold = None
     try:
-        gate.policy = policy.parse(other.read_text(), other)
-        await _vote(house, hold, approve=True)
-        with pytest.raises(psycopg.Error) as raised:
-            await committing
+        if asked:
+            committing = asyncio.create_task(connection.execute("COMMIT"))
+            hold = await house.next_hold()
+            gate.policy = policy.parse(other.read_text(), other)
+            await _vote(house, hold, approve=True)
+            with pytest.raises(psycopg.Error) as raised:
+                await committing
+        else:
+            gate.policy = policy.parse(other.read_text(), other)
+            with pytest.raises(psycopg.Error) as raised:
+                await connection.execute("COMMIT")
     finally:
         gate.policy = before
     assert raised.value.sqlstate == "QF003"
     assert "the policy changed while the transaction was open" in (raised.value.diag.message_detail or "")
-    assert (await house.app.desk.hold(hold.id)).state is State.LAPSED  # type: ignore[union-attr]
+    if hold is not None:
+        assert (await house.app.desk.hold(hold.id)).state is State.LAPSED  # type: ignore[union-attr]
+    await _nobody_is_asked(house)
     assert house.count("atc_ledger") == 0
 
 
