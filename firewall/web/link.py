@@ -37,7 +37,7 @@ from firewall.web.who import (
 PATH = "/signin/link"
 NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 # what a proxy adds; whoever is behind one is not known to be on this machine
-FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
 WHY = "the link is nobody's, or not any more"
 SPENT = "this link was used already or is too old; `firewall people link` makes another"
 
