@@ -147,6 +147,7 @@ async def test_holds_are_listed_newest_first_by_state(store: Store, kit: Kit) ->
     newest = [hold.id for hold in reversed(holds)]
     assert [hold.id for hold in await store.holds()] == newest
     assert [hold.id for hold in await store.holds(limit=2)] == newest[:2]
+    assert [hold.id for hold in await store.holds(since=holds[2].opened_at)] == newest[:2]
     assert await store.holds([State.REJECTED]) == [rejected]
     assert len(await store.holds([State.PENDING, State.REJECTED])) == 4
 
@@ -379,6 +380,23 @@ async def test_a_token_names_its_person_until_it_is_revoked(store: Store, kit: K
     assert [token.revoked for token in await store.tokens("ann")] == [True, True]
     assert len(await store.tokens()) == 3
     assert len(await _ids(store)) == 4
+
+
+async def test_a_link_is_taken_by_one_and_once(store: Store, url: str) -> None:
+    soon = START + timedelta(minutes=5)
+    for name in ("a", "late"):
+        await store.links.add(name, "dana", soon, [])
+    async with await Store.open(url, origin=ORIGIN, key=KEY) as other:
+        # two browsers, two firewalls
+        found = await asyncio.gather(*(each.links.take("a", START) for each in (store, other) * 3))
+    assert sorted(filter(None, found)) == ["dana"]
+    assert await store.links.take("late", soon) is None
+    assert await store.links.take("late", START) is None, "it was shown, and is gone"
+    assert await store.links.take("unknown", START) is None
+
+
+async def test_it_says_what_it_weighs(store: Store) -> None:
+    assert await store.weight() > 4096
 
 
 async def test_cards_are_kept_by_hold(store: Store) -> None:
