@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from firewall.approval import State
+from firewall.policy import Terms
 from firewall.web import create_app
 from firewall.web.server import Server
 from tests.web.sample import hold, judgement
@@ -90,6 +91,21 @@ async def test_a_hold_appears_by_itself_and_is_decided_by_keyboard(page: Page, s
     await page.get_by_role("heading", name="Denied").wait_for()
     decided = await sample.desk.hold(second.id)
     assert (decided.state, decided.votes[0].reason) == (State.REJECTED, "not in working hours")
+
+
+async def test_what_is_being_written_outlives_what_happens_meanwhile(page: Page, sample: Sample) -> None:
+    made = hold(quorum=2, grants=Terms(3600, 5, 100), shape="5a" * 32)
+    await sample.desk.open(made)
+    await page.goto(f"/holds/{made.id}")
+    await page.get_by_text("live", exact=True).wait_for()
+    await page.get_by_text("Approve for a while …").click()
+    await page.get_by_label("For how long").fill("30m")
+    await page.locator("#reason").fill("not on a Fri")
+    await sample.desk.vote(made.id, "omar@example.com", approve=True, reason="", channel="slack")
+    await page.get_by_text("1 of 2 approvals given").wait_for()
+    assert await page.get_by_label("For how long").is_visible()
+    assert await page.get_by_label("For how long").input_value() == "30m"
+    assert await page.locator("#reason").input_value() == "not on a Fri"
 
 
 async def test_a_statement_is_found_as_one_types_and_its_proof_is_verified(

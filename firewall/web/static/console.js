@@ -51,6 +51,10 @@ function refresh() {
   }, 60);
 }
 
+// what a person writes into, which outlives the page's renewal
+const fields = () => all("[data-live] textarea, [data-live] input:not([type=hidden], [type=checkbox])");
+const called = (field) => `${field.form?.action} ${field.name}`;
+
 function take(request) {
   const here = one("[data-live]");
   const fresh = request.response?.getElementById(here.id);
@@ -58,12 +62,14 @@ function take(request) {
   if (!fresh) return location.assign(here.dataset.live); // signed out
   const known = new Set(all("[data-say]").map((row) => row.dataset.row));
   const focused = here.contains(document.activeElement) ? document.activeElement.id : "";
-  const typed = one("#reason")?.value ?? "";
+  const written = new Map(fields().filter((field) => field.value !== field.defaultValue).map((field) => [called(field), field.value]));
+  const unfolded = new Set(all("details[open] > summary", here).map((summary) => summary.textContent));
   const chosen = one("[data-row][aria-current]")?.dataset.row;
   here.replaceWith(document.importNode(fresh, true));
   pulse(source ? "live" : "poll", source ? "live" : "looks again now and then");
   document.title = request.response.title;
-  if (typed && one("#reason")) one("#reason").value = typed;
+  for (const field of fields()) if (written.has(called(field))) field.value = written.get(called(field));
+  for (const summary of all("[data-live] summary")) if (unfolded.has(summary.textContent)) summary.parentElement.open = true;
   if (focused) document.getElementById(focused)?.focus();
   if (chosen) mark(all("[data-row]").find((row) => row.dataset.row === chosen));
   const news = all("[data-say]").filter((row) => !known.has(row.dataset.row));
