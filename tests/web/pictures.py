@@ -44,6 +44,7 @@ CARDS = {
 PAGES = {
     "queue": "/",
     "hold": "/holds/h-0CANCEL000",
+    "granting": "/holds/h-0EXPORT000",
     "similar": "/holds/h-0SIMILAR12/similar",
     "decisions": "/decisions",
     "log": "/log?text=customers&database=shop",
@@ -75,6 +76,8 @@ async def preview() -> AsyncIterator[str]:
 async def shown(page: Page, url: str) -> None:
     """The page as a person sees it after a moment; a statement with its proof worked out."""
     await page.goto(url)
+    for summary in await page.locator(".further summary").all():
+        await summary.click()
     if "/statements/" in url:
         await page.get_by_role("button", name="Verify here").click()
         await page.locator("#proof-said[data-said]:not([data-said=''])").wait_for()

@@ -18,6 +18,7 @@ import uvicorn
 
 from firewall import audit, clock, ids
 from firewall.approval import State, Vote
+from firewall.policy import Terms
 from firewall.store import Store
 from firewall.web import create_app
 from firewall.web.session import SESSION_COOKIE
@@ -145,6 +146,12 @@ async def fill(house: sample.Sample, *, empty: bool) -> None:
                 "read public.invoices (amount, issued_at)",
             ),
             labels=("pii.email", "pii.phone", "pci.pan"),
+            claims=(("intent", "the monthly report to the board"), ("ticket", "SEC-88")),
+            grants=Terms(3600, 5, 10_000),
+            shape="5a" * 32,
+            break_glass=("security",),
+            escalates_at=now + timedelta(minutes=2),
+            escalate_groups=("leads",),
             expires_at=now + timedelta(minutes=4, seconds=5),
             opened_at=now - timedelta(minutes=10),
         ),
