@@ -17,6 +17,10 @@ class Gone:
         self._chunks: dict[int, int] = {}
         self._spans: list[tuple[int, int]] = []
 
+    def __bool__(self) -> bool:
+        """Is there a record that lacks its values?"""
+        return any(self._chunks.values())
+
     def gone(self, index: int) -> None:
         """The values that this record commits to are not there."""
         chunk, place = divmod(index, _CHUNK)

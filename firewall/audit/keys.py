@@ -12,6 +12,7 @@ import hashlib
 import os
 import stat
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature
@@ -72,7 +73,7 @@ class VerifyingKey:
     def holds(self, signature: bytes, text: str) -> bool:
         """Did this key sign `text`?"""
         try:
-            Ed25519PublicKey.from_public_bytes(self.public).verify(signature, text.encode())
+            _public(self.public).verify(signature, text.encode())
         except (InvalidSignature, ValueError):
             return False
         return True
@@ -155,6 +156,11 @@ class SigningKey:
             return cls.parse(text)
         except NoteError as error:
             raise _trouble(path, str(error)) from None
+
+
+@lru_cache(maxsize=64)
+def _public(key: bytes) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(key)
 
 
 def _name(name: str) -> str:

@@ -1,8 +1,9 @@
 """Does a log still say what was signed? One pass over its records, with nothing but the public keys.
 
 The tree is rebuilt record by record and compared with every signed head on the way, so that a difference is
-placed between two heads: to the record where each commit was signed. Memory does not grow with the log, apart
-from one root for every head given.
+placed between two heads: to the record where each commit was signed. Memory does not grow with the log: a
+head that comes right behind what it counts is compared there and let go, of one that comes before the root is
+kept.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from firewall.audit.note import open_checkpoint
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 _EMPTY = Frontier()
 
@@ -41,6 +42,14 @@ MAX_PERMUTED = 64
 
 
 @dataclass(frozen=True, slots=True)
+class Inside:
+    """What a record's bytes say; nothing for what is no record. holds: the values beside are those meant."""
+
+    fields: dict[str, Any]
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True)
 class StoredRecord:
     """A record as the store or an export has it: nothing in it is believed before it is verified."""
 
@@ -51,6 +60,12 @@ class StoredRecord:
     leaf_hash: builtins.bytes
     # salt and values that the record commits to (`sealed.py`); None where it has none, or they are erased
     private: builtins.bytes | None = None
+
+    def inside(self) -> Inside:
+        """What it says of itself, and of the values that stand beside it."""
+        fields = _fields(self.bytes)
+        commitment = fields.get("sealed") or ""
+        return Inside(fields, self.private is None or sealed.holds(str(commitment), self.private))
 
     def opened(self) -> builtins.bytes:
         """Its JSON, values included as far as they are there. Raises ValueError."""
@@ -133,21 +148,41 @@ def verify(
 
 
 class Verification:
-    """`verify` for whoever gets the records piece by piece."""
+    """`verify` for whoever gets records and heads piece by piece. heads: those that are known before."""
 
     def __init__(self, heads: Iterable[str], keys: Iterable[VerifyingKey]) -> None:
         self.records = 0
         self.findings: list[Finding] = []
         self._more = 0
         self._logs: dict[str, _Log] = {}
-        keys = tuple(keys)
+        self._keys = tuple(keys)
         for note in heads:
-            self._head(note, keys)
+            self.head(note)
 
-    def add(self, row: StoredRecord) -> None:
-        """Look at the next record."""
+    def add(self, row: StoredRecord, inside: Inside | None = None) -> None:
+        """Look at the next record. inside: of it, if that was looked at already."""
         self.records += 1
-        self._log(row.origin).add(row)
+        self._log(row.origin).add(row, inside)
+
+    def head(self, note: str) -> bool:
+        """A signed head, best right behind the records that it counts.
+
+        False if the log has gone on since, so that nothing is known of it: it has to be given earlier.
+        """
+        try:
+            head = open_checkpoint(note, self._keys)
+        except NoteError as error:
+            origin, _, rest = note.partition("\n")
+            size = rest.partition("\n")[0]
+            index = int(size) if size.isascii() and size.isdigit() and len(size) < 20 else 0
+            self.find(Finding(Flaw.SIGNATURE, origin[:200], index, "", f"a signed head: {error}"))
+            return True
+        return self._log(head.origin).head(head.size, head.root)
+
+    def unexplained(self, origin: str) -> bool:
+        """Have records of this log lost their values, and no record has said so yet?"""
+        log = self._logs.get(origin)
+        return log is not None and log.unexplained()
 
     def finish(self) -> Report:
         """Look at the ends, and say everything."""
@@ -169,22 +204,6 @@ class Verification:
         else:
             self._more += 1
 
-    def _head(self, note: str, keys: Sequence[VerifyingKey]) -> None:
-        try:
-            head = open_checkpoint(note, keys)
-        except NoteError as error:
-            origin, _, rest = note.partition("\n")
-            size = rest.partition("\n")[0]
-            index = int(size) if size.isascii() and size.isdigit() and len(size) < 20 else 0
-            self.find(Finding(Flaw.SIGNATURE, origin[:200], index, "", f"a signed head: {error}"))
-            return
-        log = self._log(head.origin)
-        other = log.heads.setdefault(head.size, head.root)
-        if other != head.root:
-            self.find(
-                Finding(Flaw.FORKED, head.origin, head.size, "", "two signed heads of this size differ")
-            )
-
 
 @dataclass(slots=True)
 class _Log:
@@ -192,7 +211,9 @@ class _Log:
 
     origin: str
     find: Callable[[Finding], None]
+    # roots of heads that were given before the records that they count, and the size of the largest of all
     heads: dict[int, bytes] = field(default_factory=dict)
+    signed: int = -1
     records: int = 0
     # the tree by the leaf hashes as stored, and by those that the bytes have; the same until one of them lies
     by_hash: Frontier = _EMPTY
@@ -201,6 +222,7 @@ class _Log:
     good: Frontier = _EMPTY
     since: list[tuple[str, bytes]] = field(default_factory=list)
     since_first: str = ""
+    newest: str = ""
     flawed: bool = False
     # the tree cannot be followed any further
     lost: bool = False
@@ -213,13 +235,33 @@ class _Log:
     values: Gone = field(default_factory=Gone)
     erased: int = 0
 
-    def add(self, row: StoredRecord) -> None:
+    def head(self, size: int, root: bytes) -> bool:
+        self.signed = max(self.signed, size)
+        known = self.heads.get(size)
+        if known is None and size == self.good.size:
+            known = self.good.root()
+        if known is not None:
+            if known != root:
+                self.find(Finding(Flaw.FORKED, self.origin, size, "", "two signed heads of this size differ"))
+        elif size > self.by_hash.size:
+            self.heads[size] = root
+        elif not self.lost:
+            if size < self.by_hash.size:
+                return False
+            self._compare(root)
+        return True
+
+    def unexplained(self) -> bool:
+        self.erased += self.values.by_leave()
+        return bool(self.values)
+
+    def add(self, row: StoredRecord, inside: Inside | None) -> None:
         self.records += 1
         expected = self.by_hash.size
         if row.index == expected:
             if self.early:
                 self._flaw(Flaw.REORDERED, row, f"it stands behind record {self.highest}")
-            self._take(row)
+            self._take(row, inside or row.inside())
             self._drain()
         elif row.index in self.gone:
             self.gone.discard(row.index)
@@ -236,18 +278,18 @@ class _Log:
     def finish(self) -> None:
         while self.early:
             self._give_up()
-        self.erased = self.values.by_leave()
+        self.erased += self.values.by_leave()
         for index, many in self.values.without_leave():
             message = (
                 f"the values of {many} record{'s' * (many > 1)} are gone, and no record says who erased them"
             )
             self.find(Finding(Flaw.ERASED, self.origin, index, "", message))
-        size, signed = self.by_hash.size, max(self.heads, default=0)
+        size, signed = self.by_hash.size, self.signed
         if signed > size:
             many = signed - size
             message = f"{many} record{'s' * (many > 1)} missing from here on: {signed} were signed"
             self.find(Finding(Flaw.CUT, self.origin, size, "", message))
-        elif not self.heads:
+        elif signed < 0:
             if size:
                 self.find(Finding(Flaw.UNSIGNED, self.origin, 0, "", "no head of this log is signed"))
         elif size > signed:
@@ -263,7 +305,7 @@ class _Log:
 
     def _drain(self) -> None:
         while (row := self.early.pop(self.by_hash.size, None)) is not None:
-            self._take(row)
+            self._take(row, row.inside())
 
     def _give_up(self) -> None:
         """What was waited for is not coming: go on behind the gap, without the tree."""
@@ -281,13 +323,13 @@ class _Log:
         self.by_hash = Frontier(end)
         self._drain()
 
-    def _take(self, row: StoredRecord) -> None:
+    def _take(self, row: StoredRecord, inside: Inside) -> None:
         """The record of the next index: look at it by itself, then at the tree that ends with it."""
         leaf = leaf_hash(row.bytes)
         if leaf != row.leaf_hash:
             self._flaw(Flaw.CHANGED, row, "its bytes do not match its leaf hash")
         else:
-            self._look_inside(row)
+            self._look_inside(row, inside)
         first = self.seen.setdefault(leaf, row.index)
         if first != row.index:
             self._flaw(Flaw.DUPLICATED, row, f"it is record {first} again")
@@ -299,31 +341,31 @@ class _Log:
         same = self.by_bytes is self.by_hash
         self.by_hash = self.by_hash.append(row.leaf_hash)
         self.by_bytes = self.by_hash if same and leaf == row.leaf_hash else self.by_bytes.append(leaf)
+        self.newest = row.id
         if not self.since:
             self.since_first = row.id
         if len(self.since) <= MAX_PERMUTED:
             self.since.append((row.id, row.leaf_hash))
         root = self.heads.get(self.by_hash.size)
         if root is not None:
-            self._compare(root, row)
+            self._compare(root)
 
-    def _look_inside(self, row: StoredRecord) -> None:
-        """What the record says of itself, and of the values that stand beside it."""
-        fields = _fields(row.bytes)
-        inner, commitment = fields.get("id"), fields.get("sealed") or ""
+    def _look_inside(self, row: StoredRecord, inside: Inside) -> None:
+        fields = inside.fields
+        inner = fields.get("id")
         if inner != row.id:
             known = isinstance(inner, str) and inner
             self._flaw(Flaw.CHANGED, row, f"its bytes are those of `{inner}`" if known else "it is no record")
             return
         if row.private is None:
-            if commitment:
+            if fields.get("sealed"):
                 self.values.gone(row.index)
-        elif not sealed.holds(str(commitment), row.private):
+        elif not inside.holds:
             self._flaw(Flaw.CHANGED, row, "the values beside it are not those that it commits to")
         if fields.get("kind") == "erasure":
             self.values.leave(fields.get("spans"))
 
-    def _compare(self, root: bytes, row: StoredRecord) -> None:
+    def _compare(self, root: bytes) -> None:
         """A signed head of just these records: they match it, or the difference lies since the last match."""
         for candidate in (self.by_hash, self.by_bytes):
             if candidate.root() == root:
@@ -338,8 +380,8 @@ class _Log:
             message = "it is not the record that was signed in this place"
             if end - start > 1:
                 message = (
-                    f"the records {start} to {end - 1} (`{row.id}`) are not those that were signed in these "
-                    "places: changed, left out, added or in another order"
+                    f"the records {start} to {end - 1} (`{self.newest}`) are not those that were signed in "
+                    "these places: changed, left out, added or in another order"
                 )
             self.find(Finding(Flaw.CHANGED, self.origin, start, self.since_first, message))
         self.lost = True

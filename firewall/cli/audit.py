@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from firewall import audit, clock, publishing
@@ -14,6 +13,7 @@ from firewall.audit import lines
 from firewall.channels import visible
 from firewall.cli import house, keys
 from firewall.cli.command import command, group
+from firewall.cli.counting import counting
 from firewall.cli.exits import Declined, Exit, NotThere, Usage
 from firewall.cli.terminal import brief
 from firewall.cli.when import moment
@@ -21,8 +21,11 @@ from firewall.store import Judged, Reader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import BinaryIO
 
+    from firewall.cli.counting import Counted
     from firewall.cli.terminal import Terminal
+
 
 app = group("audit", "Find what was asked, and prove that the log is whole.")
 
@@ -91,24 +94,13 @@ async def verify(
         raise Usage("the log's public key is not given", hint="give it with --key, as you have it")
     url = "" if export else store or terminal.settings.store
     known = keys.given(key) if key else keys.beside(url) if store else [keys.own(terminal)]
-    places = [await publishing.read(place) for place in against or ()]
-    notes = [note for place in places for note in place]
-    with Progress(
-        *(TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()),
-        console=terminal.err,
-        transient=True,
-        disable=terminal.as_json or not terminal.err.is_terminal,
-    ) as bar:
-        task = bar.add_task("", total=None)
-
-        def progress(done: int) -> None:
-            bar.update(task, completed=done)
-
+    notes = await published(against)
+    with counting(terminal, "verifying") as progress:
         if export:
             report = _verify_export(export, known, notes, progress)
         else:
             async with await Reader.open_reader(url) as reader:
-                bar.update(task, total=sum(map(_size, await reader.heads())) or None)
+                progress(0, await reader.size())
                 report = await reader.verify(known, published=notes, progress=progress)
     if against and not terminal.as_json:
         terminal.note(f"compared with {len(notes)} published checkpoints")
@@ -187,25 +179,31 @@ def show_key(terminal: Terminal) -> None:
     terminal.say(key)
 
 
+async def published(against: Sequence[str] | None) -> list[str]:
+    """The checkpoints of all these places."""
+    places = [await publishing.read(place) for place in against or ()]
+    return [note for place in places for note in place]
+
+
 def _verify_export(
-    path: Path, known: Sequence[audit.VerifyingKey], published: Sequence[str], progress: audit.Progress
+    path: Path, known: Sequence[audit.VerifyingKey], notes: Sequence[str], progress: Counted
 ) -> audit.Report:
-    """Two readings of the file: checkpoints first, for they may stand behind what they count."""
     try:
+        size = path.stat().st_size
         with path.open("rb") as file:
-            heads = [one for one in lines.read(file) if isinstance(one, str)]
-        with path.open("rb") as file:
-            records = (one for one in lines.read(file) if not isinstance(one, str))
-            return audit.verify(records, [*heads, *published], known, progress)
+
+            def again() -> BinaryIO:
+                file.seek(0)
+                return file
+
+            def tell(done: int) -> None:
+                progress(done, done * size // max(file.tell(), 1))
+
+            return lines.verify(again, notes, known, tell)
     except OSError as error:
         raise Usage(f"`{path}` cannot be read ({error.strerror})") from None
     except ValueError as error:
         raise Declined(f"`{path}`: {error}", hint="it was changed or torn, or it is no export") from None
-
-
-def _size(note: str) -> int:
-    size = note.split("\n", 2)[1] if note.count("\n") > 1 else ""
-    return int(size) if size.isascii() and size.isdigit() and len(size) < 16 else 0
 
 
 def _tell(terminal: Terminal, report: audit.Report, gone: Sequence[str]) -> None:

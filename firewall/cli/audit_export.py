@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from firewall import audit, clock, ids
 from firewall.cli import house
 from firewall.cli.audit import app
 from firewall.cli.command import As, command
+from firewall.cli.counting import counting
 from firewall.cli.exits import Usage
 from firewall.cli.when import moment
 from firewall.evidence.export import Csv, Form, JsonLines, Parquet
@@ -23,11 +23,10 @@ from firewall.evidence.ocsf import Ocsf
 from firewall.store.exporting import Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from typing import TextIO
 
     from firewall.cli.terminal import Terminal
-    from firewall.store import Store
 
 
 class Format(StrEnum):
@@ -91,21 +90,17 @@ async def export(  # noqa: PLR0913, PLR0917 — one option for each thing to cho
         sizes = {origin: size for origin, (size, _) in heads.items()}
         count = await store.exporting.count(wanted, sizes)
         # of a part, no head says anything: what was left out cannot be told from what is missing
-        notes = [] if wanted.words() else await _notes(store, sizes)
+        notes = [] if wanted.words() else [note for _, note in heads.values()]
         with _opened(out, form, notes) as writer:
             # INVARIANT: 5. nothing is handed out before the log says so
             said = {"by": who, "form": form.value, "filter": wanted.words(), "count": count}
             await store.append([audit.Export(id=ids.record_id(), at=clock.stamp(clock.now()), **said)])
-            with Progress(
-                *(TextColumn("exporting"), BarColumn(), MofNCompleteColumn()),
-                console=terminal.err,
-                transient=True,
-                disable=terminal.as_json or not terminal.err.is_terminal,
-            ) as bar:
-                task = bar.add_task("", total=count)
-                async for page in store.exporting.pages(wanted, sizes):
+            with counting(terminal, "exporting", count) as progress:
+                done = 0
+                async for page in store.exporting.pages(wanted, sizes, context=writer.context):
                     writer.write(page)
-                    bar.advance(task, len(page))
+                    done += len(page)
+                    progress(done)
             writer.close()
     where = str(out) if out else "stdout"
     terminal.note(f"{count} records exported to {where} as {form.value}; the log says so")
@@ -114,16 +109,6 @@ async def export(  # noqa: PLR0913, PLR0917 — one option for each thing to cho
     if isinstance(writer, Ocsf) and writer.left_out:
         kinds = ", ".join(f"{number} {name}" for name, number in sorted(writer.left_out.items()))
         terminal.note(f"left out, as they are of no database: {kinds}; JSON lines have them")
-
-
-async def _notes(store: Store, sizes: Mapping[str, int]) -> list[str]:
-    """Every signed head of what is exported: they say where it was changed."""
-    found: list[str] = []
-    for origin, size in sorted(sizes.items()):
-        notes = await store.checkpoints(origin)
-        # the line behind the origin (C2SP tlog-checkpoint)
-        found += [note for note in notes if int(note.split("\n", 2)[1]) <= size]
-    return found
 
 
 @contextmanager

@@ -13,8 +13,9 @@ import typer
 from firewall import audit, clock
 from firewall import report as reports
 from firewall.cli import keys
-from firewall.cli.audit import Keys, StoreUrl  # noqa: TC001 — typer reads them
+from firewall.cli.audit import Against, Keys, StoreUrl, published
 from firewall.cli.command import command
+from firewall.cli.counting import counting
 from firewall.cli.exits import Exit, NotThere, Usage
 from firewall.cli.when import moment
 from firewall.errors import StoreError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from firewall.cli.counting import Counted
     from firewall.cli.terminal import Terminal
 
 app = typer.Typer()
@@ -60,6 +62,7 @@ async def report(  # noqa: PLR0913, PLR0917 — one option for each
     html: HtmlFile = None,
     pdf: PdfFile = None,
     no_verify: NoVerify = False,  # noqa: FBT002 — typer's way
+    against: Against = None,
     store: StoreUrl = None,
     key: Keys = None,
 ) -> Exit:
@@ -67,6 +70,11 @@ async def report(  # noqa: PLR0913, PLR0917 — one option for each
 
     The log is verified first. A report of a log that is not sound is made all the same and says so.
     """
+    if against and no_verify:
+        raise Usage(
+            "published checkpoints are compared where the log is verified",
+            hint="leave out --against or --no-verify",
+        )
     now = clock.now()
     start, end = _period(since, until, now)
     url = store or terminal.settings.store
@@ -74,8 +82,10 @@ async def report(  # noqa: PLR0913, PLR0917 — one option for each
     async with await Reader.open_reader(url) as reader:
         heads = [_head(note) for note in await reader.heads()]
         unverified: Verified = (reports.Proof.SKIPPED, (), 0)
-        proof, findings, checked = unverified if no_verify else await _verify(reader, known)
-        figures = await _count(reader, heads, start, end)
+        notes = await published(against)
+        proof, findings, checked = unverified if no_verify else await _verify(terminal, reader, known, notes)
+        with counting(terminal, "counting") as progress:
+            figures = await _count(reader, heads, start, end, progress)
     if not figures.total:
         raise NotThere(
             f"the log has no records from {clock.stamp(start)[:19]} to {clock.stamp(end)[:19]} UTC",
@@ -91,6 +101,7 @@ async def report(  # noqa: PLR0913, PLR0917 — one option for each
         proof=proof,
         findings=findings,
         checked=checked,
+        published=len(notes),
         figures=figures,
     )
     if html:
@@ -136,8 +147,11 @@ def _head(note: str) -> reports.Head:
         ) from None
 
 
-async def _verify(reader: Reader, known: Sequence[audit.VerifyingKey]) -> Verified:
-    found = await reader.verify(known)
+async def _verify(
+    terminal: Terminal, reader: Reader, known: Sequence[audit.VerifyingKey], notes: Sequence[str]
+) -> Verified:
+    with counting(terminal, "verifying", await reader.size()) as progress:
+        found = await reader.verify(known, published=notes, progress=progress)
     gone = sorted({one.name for one in known} - {log.origin for log in found.logs})
     told = [f"{origin}: there is no such log in the store" for origin in gone]
     told += [str(finding) for finding in found.findings[:MAX_FINDINGS]]
@@ -149,7 +163,11 @@ async def _verify(reader: Reader, known: Sequence[audit.VerifyingKey]) -> Verifi
 
 
 async def _count(
-    reader: Reader, heads: Sequence[reports.Head], since: datetime, until: datetime
+    reader: Reader,
+    heads: Sequence[reports.Head],
+    since: datetime,
+    until: datetime,
+    progress: Counted,
 ) -> reports.Figures:
     figures = reports.Figures()
     for head in heads:
@@ -159,6 +177,7 @@ async def _count(
                     figures.foreign(record)
                 else:
                     figures.add(record, head.origin)
+            progress(figures.total)
     opened: dict[str, str] = {}
     for hold_id in figures.undated:
         hold = await reader.hold(hold_id)

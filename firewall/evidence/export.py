@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TextIO
 
 from firewall import audit
 from firewall.audit import lines
@@ -31,7 +31,9 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Form(Protocol):
-    """Somewhere that records go to."""
+    """Somewhere that records go to. context: does it show what they belong to?"""
+
+    context: ClassVar[bool]
 
     def write(self, records: Sequence[Exported]) -> None: ...
     def close(self) -> None: ...
@@ -87,21 +89,30 @@ def _result(record: audit.Record) -> str:
 
 
 class JsonLines:
-    """The log itself, to be verified elsewhere. notes: its signed heads; none where this is a part of it."""
+    """The log itself, to be verified elsewhere, each signed head behind what it counts.
+
+    notes: the newest heads. They come first: an export whose end is missing is then known by them.
+    """
+
+    context: ClassVar[bool] = False
 
     def __init__(self, stream: TextIO, notes: Iterable[str]) -> None:
         self._stream = stream
-        self._notes = notes
+        stream.writelines(map(lines.checkpoint_line, notes))
 
     def write(self, records: Sequence[Exported]) -> None:
-        self._stream.writelines(lines.record_line(one.stored) for one in records)
+        for one in records:
+            self._stream.write(lines.record_line(one.stored))
+            self._stream.writelines(map(lines.checkpoint_line, one.heads))
 
     def close(self) -> None:
-        self._stream.writelines(map(lines.checkpoint_line, self._notes))
+        """Nothing follows."""
 
 
 class Csv:
     """RFC 4180, with a line of headings. What a spreadsheet would take for a formula begins with `'`."""
+
+    context: ClassVar[bool] = True
 
     def __init__(self, stream: TextIO) -> None:
         self._writer = csv.DictWriter(stream, COLUMNS)
@@ -121,6 +132,8 @@ def _cell(value: object) -> object:
 
 class Parquet:
     """Zstandard-compressed; one row group for each portion."""
+
+    context: ClassVar[bool] = True
 
     def __init__(self, path: Path) -> None:
         try:

@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from datetime import datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 from firewall import audit
 from firewall.evidence.export import columns
@@ -58,6 +58,8 @@ _TAGS = {
 
 class Ocsf:
     """One event a line. `left_out`: how many records of which kinds have no form here."""
+
+    context: ClassVar[bool] = True
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

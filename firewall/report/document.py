@@ -27,6 +27,7 @@ def document(report: Report) -> dict[str, Any]:
             "heads": [asdict(head) for head in report.heads],
             "proof": report.proof.value,
             "checked": report.checked,
+            "published": report.published,
             "findings": list(report.findings),
             "first": f.first,
             "last": f.last,

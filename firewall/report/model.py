@@ -50,6 +50,7 @@ class Report:
     """Everything that HTML, PDF and JSON show. The period has its start and not its end.
 
     findings: what verification found, for people; `checked` is how many records it looked at.
+    published: how many checkpoints from elsewhere it was compared with.
     """
 
     framework: Framework
@@ -62,6 +63,7 @@ class Report:
     findings: tuple[str, ...]
     checked: int
     figures: Figures
+    published: int = 0
 
     @property
     def facts(self) -> Mapping[str, Fact]:

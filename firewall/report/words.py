@@ -101,7 +101,11 @@ def headline(report: Report) -> str:
     match report.proof:
         case Proof.SOUND:
             records = f"{report.checked:,} {'record' if report.checked == 1 else 'records'}"
-            return f"The log verifies: all {records} are as they were signed, complete and in order."
+            told = f"The log verifies: all {records} are as they were signed, complete and in order."
+            if not report.published:
+                return told
+            many = "checkpoint that was" if report.published == 1 else "checkpoints that were"
+            return f"{told} It goes on from {report.published:,} {many} published elsewhere."
         case Proof.UNSOUND:
             return "The log does not verify. Do not rely on the figures below before this is explained."
         case Proof.SKIPPED:

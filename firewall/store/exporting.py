@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from firewall import audit, clock
 from firewall.store import rows, tables
@@ -52,12 +52,16 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A record as it stands and as it reads, its statement's judgement and its session's beginning."""
+    """A record as it stands and as it reads, its statement's judgement and its session's beginning.
+
+    heads: the signed ones that count up to this record and no further, where the whole log is read.
+    """
 
     stored: audit.StoredRecord
     record: audit.Record
     judgement: audit.Judgement | None = None
     session: audit.Session | None = None
+    heads: tuple[str, ...] = ()
 
 
 class Exporting:
@@ -74,15 +78,33 @@ class Exporting:
 
     async def count(self, wanted: Wanted, sizes: Mapping[str, int]) -> int:
         """How many records `pages` gives."""
+        if wanted.database is None:
+            of = (and_(_RECORDS.origin == origin, _RECORDS.idx < size) for origin, size in sizes.items())
+            query = select(func.count()).select_from(tables.records).where(or_(False, *of), *_where(wanted))
+            found: int = await self._database.read(lambda connection: connection.execute(query).scalar_one())
+            return found
         number = 0
         async for page in self._pages(wanted, sizes):
             number += len(page)
         return number
 
-    async def pages(self, wanted: Wanted, sizes: Mapping[str, int]) -> AsyncIterator[list[Exported]]:
-        """Every record that is wanted, of each origin up to so many; StoreError for one that is damaged."""
+    async def pages(
+        self, wanted: Wanted, sizes: Mapping[str, int], *, context: bool = True
+    ) -> AsyncIterator[list[Exported]]:
+        """Every record that is wanted, of each origin up to so many; StoreError for one that is damaged.
+
+        context: with judgement and session; without, with the heads.
+        """
+        whole = not wanted.words()
         async for page in self._pages(wanted, sizes):
-            yield await self._database.read(lambda connection, page=page: _with_context(connection, page))  # type: ignore[misc] # the page is bound, not asked for
+            if context:
+                yield await self._database.read(lambda connection, page=page: _with_context(connection, page))  # type: ignore[misc] # the page is bound, not asked for
+            else:
+                heads = await self._database.read(lambda c, page=page: _heads(c, page)) if whole else {}  # type: ignore[misc] # as above
+                yield [
+                    Exported(rows.stored(row), record, heads=heads.get(row.idx + 1, ()))
+                    for row, record in page
+                ]
 
     async def _pages(
         self, wanted: Wanted, sizes: Mapping[str, int]
@@ -145,6 +167,18 @@ def _with_context(connection: Connection, page: Sequence[tuple[Row[Any], audit.R
         Exported(rows.stored(row), record, judgements.get(record.statement), begun.get(record.session))
         for row, record in page
     ]
+
+
+def _heads(connection: Connection, page: Sequence[tuple[Row[Any], audit.Record]]) -> dict[int, tuple[str]]:
+    """The signed heads of the sizes that this page, which is of one log, reaches."""
+    if not page:
+        return {}
+    first, last = page[0][0], page[-1][0]
+    kept = tables.checkpoints.c
+    query = select(kept.size, kept.note).where(
+        kept.origin == first.origin, kept.size.between(first.idx + 1, last.idx + 1)
+    )
+    return {row.size: (row.note,) for row in connection.execute(query)}
 
 
 def _records(

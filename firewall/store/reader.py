@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from sqlalchemy import Select, and_, func, or_, select, text
+from sqlalchemy import Select, func, literal, or_, select, text, tuple_
 
 from firewall import audit, clock
 from firewall.errors import StoreError
-from firewall.store import during, engine, marks, rows, schema, search, tables
+from firewall.store import during, engine, marks, rows, schema, search, tables, verifying
 from firewall.store.exporting import Exporting
 
 if TYPE_CHECKING:
@@ -241,10 +241,8 @@ class Reader:
             if origin is not None:
                 query = query.where(_RECORDS.origin == origin)
             if after is not None:
-                at, index = after
-                query = query.where(
-                    or_(_RECORDS.origin > at, and_(_RECORDS.origin == at, _RECORDS.idx > index))
-                )
+                # one comparison: of two with OR between them, SQLite makes a walk from the log's beginning
+                query = query.where(tuple_(_RECORDS.origin, _RECORDS.idx) > tuple_(*map(literal, after)))
             page = await self._all(query.order_by(_RECORDS.origin, _RECORDS.idx).limit(_PAGE))
             yield page
             if len(page) < _PAGE:
@@ -339,37 +337,8 @@ class Reader:
         published: Iterable[str] = (),
         progress: audit.Progress | None = None,
     ) -> audit.Report:
-        """Verify every log in the store against its own signed heads and those `published` elsewhere.
-
-        The heads are read first, and records up to them; what is written meanwhile is for the next time, if
-        a head that was written with it covers it.
-        """
-        checkpoints = await self.checkpoints()
-        # one reading: a head that is written between its note and its size would be taken for neither
-        newest = tables.heads.c
-        found = await self._all(select(newest.origin, newest.size, newest.note).order_by(newest.origin))
-        heads, sizes = [row.note for row in found], {row.origin: row.size for row in found}
-        beyond: dict[str, list[audit.StoredRecord]] = {}
-        verification = audit.Verification([*checkpoints, *heads, *published], keys)
-        async for page in self._pages(tables.records.c, None, 0):
-            relations, facets = await self._relations(page), await self._facets(page)
-            for row in page:
-                if row.origin in sizes and row.idx >= sizes[row.origin]:
-                    beyond.setdefault(row.origin, []).append(rows.stored(row))
-                else:
-                    verification.add(rows.stored(row))
-                wrong = rows.misfiled(row, relations.get(row.id, ()), facets.get(row.id, ()))
-                if wrong:
-                    message = f"search may miss it: `{'`, `'.join(wrong)}` beside it do not say what it says"
-                    verification.find(audit.Finding(audit.Flaw.CHANGED, row.origin, row.idx, row.id, message))
-            if progress is not None:
-                progress(verification.records)
-        later = await self._sizes() if beyond else {}
-        for origin, written in beyond.items():
-            if written[-1].index >= later.get(origin, 0):
-                for late in written:
-                    verification.add(late)
-        return verification.finish()
+        """Every log in the store against its own signed heads and those `published` elsewhere."""
+        return await verifying.verify(self._database, keys, published, progress)
 
     async def _sizes(self) -> dict[str, int]:
         """How far the newest head of each log reaches, as the store says."""
@@ -404,29 +373,6 @@ class Reader:
         """Labels of a database that no policy says, by place and age."""
         found = await self._all(marks.query(database))
         return [marks.mark(row) for row in found]
-
-    async def _relations(self, page: Sequence[Row[Any]]) -> dict[str, set[str]]:
-        touched = tables.record_relations.c
-        query = select(tables.record_relations).where(touched.record.in_([row.id for row in page]))
-        found: dict[str, set[str]] = {}
-        for row in await self._all(query):
-            # a wrong bare name or time misleads search as well
-            fits = row.name == rows.bare(row.relation)
-            found.setdefault(row.record, set()).add(row.relation if fits else f"{row.relation} as {row.name}")
-        return found
-
-    async def _facets(self, page: Sequence[Row[Any]]) -> dict[str, set[tuple[str, str]]]:
-        columns = tables.record_facets.c
-        query = select(tables.record_facets).where(columns.record.in_([row.id for row in page]))
-        found: dict[str, set[tuple[str, str]]] = {}
-        moments = {row.id: row.at for row in page}
-        for row in await self._all(query):
-            # a wrong time misleads search as well
-            fits = row.at == moments[row.record]
-            found.setdefault(row.record, set()).add(
-                (row.facet, row.value if fits else f"{row.value} {row.at}")
-            )
-        return found
 
     async def _all(self, query: Select[Any]) -> Sequence[Row[Any]]:
         return await self._database.read(lambda connection: connection.execute(query).all())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -192,11 +191,20 @@ def _facets(fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def misfiled(
-    row: Row[Any], relations: Collection[str], facets: Collection[tuple[str, str]] = ()
+    row: Row[Any],
+    inside: audit.Inside,
+    relations: Collection[str],
+    facets: Collection[tuple[str, str]] = (),
 ) -> list[str]:
     """The columns by which a record is found that do not say what its bytes say; empty for other bytes."""
+    if not inside.holds:
+        # found as such: there is nothing to compare with
+        return []
+    fields = inside.fields
     try:
-        columns, named, found = searchable(sealed.unseal(json.loads(bytes(row.bytes)), private(row)))
+        # of values, search has the statement alone
+        whole = sealed.unsealed(fields, row.private) if fields["kind"] == "judgement" else fields
+        columns, named, found = searchable(whole)
     except (ValueError, KeyError, TypeError, AttributeError):
         # no record of this version: its place in the tree is looked at elsewhere
         return []

@@ -31,6 +31,7 @@ def logged(prompt: Prompt) -> Prompt:
 def _export(prompt: Prompt) -> list[str]:
     async def work(store: Store) -> list[str]:
         rows = [lines.record_line(row) async for row in store.records()]
+        # not as `audit export` does: behind all of them
         return [*rows, *map(lines.checkpoint_line, await store.checkpoints())]
 
     found = prompt.in_store(work)

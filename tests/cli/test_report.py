@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from firewall import audit, ids
+from firewall.audit import published
 from firewall.cli.exits import Exit
 
 from .test_audit import damage, judged, write
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .conftest import Prompt
 
 
@@ -55,6 +58,27 @@ def test_a_changed_log_is_reported_as_not_sound(prompt: Prompt):
     assert answer.document["log"]["proof"] == "not sound"
     assert answer.document["log"]["findings"]
     assert soc2(prompt, "--json", "--no-verify").document["log"]["proof"] == "not verified"
+
+
+def test_a_log_cut_back_with_its_heads_is_betrayed_by_a_published_checkpoint(prompt: Prompt, tmp_path: Path):
+    write(prompt, judged("SELECT 1"), judged("SELECT 2"))
+    place = tmp_path / "elsewhere"
+    place.write_text("".join(map(published.joined, prompt.in_store(lambda store: store.heads()))))
+    answer = soc2(prompt, "--against", str(place))
+    assert answer.code == Exit.DONE
+    assert "It goes on from 1 checkpoint that was published elsewhere." in answer.out
+    for statement in (
+        "DELETE FROM records WHERE idx >= 1",
+        "DELETE FROM checkpoints WHERE size > 1",
+        "UPDATE heads SET size = 1, note = (SELECT note FROM checkpoints WHERE size = 1)",
+    ):
+        damage(prompt.folder, statement)
+    assert soc2(prompt, "--json").code == Exit.DONE
+    answer = soc2(prompt, "--json", "--against", str(place))
+    assert answer.code == Exit.NO
+    assert (answer.document["log"]["proof"], answer.document["log"]["published"]) == ("not sound", 1)
+    assert "cut tail" in answer.document["log"]["findings"][0]
+    assert soc2(prompt, "--no-verify", "--against", str(place)).code == Exit.WRONG
 
 
 def test_records_of_kinds_to_come_are_counted(prompt: Prompt):
