@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 # a condition that meets fewer records than this is rare: they are all looked at, at once
 RARE = 4_000
-# how far the walk of one page goes, in steps, until the page is full
-STRIDES = (200, 1_000, 4_000)
+# how far the walk of one page goes, in steps, until the page is full; each stride goes on from the one before
+STRIDES = (200, 800, 3_000)
 
 _R = tables.records.c
 _F = tables.record_facets.c
@@ -85,26 +85,25 @@ def page(
     """Rows of origin, idx, id, bytes, private, and the record to go on from; None when there is no more."""
     start = _record(connection, before)
     walk = _rarest(connection, wanted, start)
-    ordered = walk.newest(wanted, start)
     tried = list(_others(wanted, walk))
     found: list[Any] = []
-    last: Any = None
     for stride in STRIDES:
+        ordered = walk.newest(wanted, start)
         steps = ordered.limit(stride).subquery("steps")
         query = (
             select(_R.origin, _R.idx, _R.id, _R.bytes, _R.private)
             .select_from(steps.join(tables.records, _R.id == steps.c.id))
             .where(*tried)
             .order_by(steps.c.at.desc(), steps.c.id.desc())
-            .limit(limit + 1)
+            .limit(limit + 1 - len(found))
         )
-        found = list(connection.execute(query))
+        found += connection.execute(query)
         if len(found) > limit:
             return found[:limit], found[limit - 1].id
-        last = connection.execute(ordered.limit(1).offset(stride - 1)).one_or_none()
-        if last is None:
+        start = connection.execute(ordered.limit(1).offset(stride - 1)).one_or_none()
+        if start is None:
             return found, None
-    return found, last.id
+    return found, start.id
 
 
 def _record(connection: Connection, record_id: str | None) -> Any:

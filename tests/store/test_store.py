@@ -272,7 +272,7 @@ async def test_search_by_what_a_statement_does_and_who_decided(store: Store, kit
 async def test_a_page_looks_so_far_and_no_further(
     store: Store, kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "STRIDES", (2, 4))
+    monkeypatch.setattr(search, "STRIDES", (2, 2))
     monkeypatch.setattr(search, "RARE", 3)
     old = kit.judgement(sql="SELECT 'needle'")
     new = [kit.judgement() for _ in range(9)]
