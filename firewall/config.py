@@ -171,18 +171,22 @@ class Bucket(_Model):
 
 
 class Checkpoints(_Model):
-    """Where signed heads of the log are published: after `every` seconds, or after `records` new records."""
+    """Where signed heads of the log are published: after `every` seconds, or after `records` new records.
+
+    slack: ids of channels; the bot token comes from SLACK_BOT_TOKEN.
+    """
 
     every: Annotated[int, Field(ge=1)] = 300
     records: Annotated[int, Field(ge=1)] = 10_000
     files: list[Path] = []
     webhooks: list[Annotated[str, Field(pattern=r"^https?://")]] = []
     buckets: list[Bucket] = []
+    slack: list[Annotated[str, Field(pattern=r"^[CG][A-Z0-9]{2,}$")]] = []
 
     @property
     def any(self) -> bool:
         """Is there a place?"""
-        return bool(self.files or self.webhooks or self.buckets)
+        return bool(self.files or self.webhooks or self.buckets or self.slack)
 
 
 class Settings(_Model):

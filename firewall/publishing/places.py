@@ -1,4 +1,4 @@
-"""Where checkpoints are published: a file elsewhere, object storage, whoever listens to a URL."""
+"""Where checkpoints are published: a file elsewhere, object storage, Slack, whoever listens to a URL."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ import aiohttp
 
 from firewall.answers import whole
 from firewall.audit import published
+from firewall.config import SlackTokens
 from firewall.errors import FirewallError
+from firewall.publishing.error import CALL_SECONDS, PublishError
+from firewall.publishing.slack import Slack
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from obstore.store import S3Store
 
     from firewall.config import Checkpoints
 
-CALL_SECONDS: Final = 15
 # what is read of a place: some hundred thousand checkpoints
 MAX_BYTES: Final = 64 * 1024 * 1024
 _ACCEPTED = range(200, 300)
-
-
-class PublishError(FirewallError):
-    """A place that did not take a checkpoint, or cannot be read; shows no secret."""
 
 
 class Place(Protocol):
@@ -153,9 +153,22 @@ class Bucket:
 
 
 def configured(settings: Checkpoints) -> list[Place]:
-    """The places that the settings name."""
+    """The places that the settings name. Raises FirewallError if the environment lacks what one needs."""
     buckets = [Bucket(one.url, one.endpoint, one.region) for one in settings.buckets]
-    return [*map(File, settings.files), *map(Hook, settings.webhooks), *buckets]
+    return [*map(File, settings.files), *map(Hook, settings.webhooks), *buckets, *_slack(settings.slack)]
+
+
+def _slack(channels: Sequence[str]) -> list[Slack]:
+    if not channels:
+        return []
+    tokens = SlackTokens()
+    token = tokens.bot_token.get_secret_value() if tokens.bot_token else ""
+    if not token.startswith("xoxb-"):
+        raise FirewallError(
+            "the settings publish checkpoints to Slack, and the environment has no `SLACK_BOT_TOKEN`, xoxb-…",
+            hint="README.md, `Connect Slack`, says where to find it",
+        )
+    return [Slack(channel, token, tokens.api_url) for channel in channels]
 
 
 async def read(source: str) -> list[str]:

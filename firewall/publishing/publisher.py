@@ -16,7 +16,7 @@ import structlog
 from firewall import audit, clock, ids
 from firewall.audit.proof import head_of
 from firewall.errors import StoreError
-from firewall.publishing.places import PublishError
+from firewall.publishing.error import PublishError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -8,8 +8,11 @@ import pytest
 from aiohttp import web
 
 from firewall import audit
-from firewall.publishing import Bucket, File, Hook, Publisher, PublishError, read
+from firewall.config import Checkpoints
+from firewall.errors import FirewallError
+from firewall.publishing import Bucket, File, Hook, Publisher, PublishError, Slack, configured, read
 from firewall.publishing.publisher import MAX_RETRY_SECONDS, RETRY_SECONDS
+from tests.slack_emulator import SlackEmulator
 
 from .s3 import KEY_ID, REGION, SECRET, storage
 
@@ -201,3 +204,32 @@ async def test_object_storage_keeps_them(monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
         with pytest.raises(PublishError):
             await bucket.put(ORIGIN, 200, notes[0])
+
+
+async def test_a_slack_channel_shows_them_to_be_copied(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    log = Log()
+    settings = Checkpoints(slack=[SlackEmulator.channel])
+    monkeypatch.delenv("SLACK_BOT_TOKEN", raising=False)
+    with pytest.raises(FirewallError, match="no `SLACK_BOT_TOKEN`"):
+        configured(settings)
+    async with SlackEmulator() as slack:
+        monkeypatch.setenv("SLACK_BOT_TOKEN", slack.bot_token)
+        monkeypatch.setenv("SLACK_API_URL", slack.base_url)
+        (place,) = configured(settings)
+        assert isinstance(place, Slack)
+        assert slack.bot_token not in repr(place) + place.name
+        await place.put(ORIGIN, 0, log.note())
+        (message,) = slack.messages.values()
+        shown = message.blocks[1]["elements"][0]
+        assert shown["type"] == "rich_text_preformatted"
+        # what a person copies from there into a file is read like any other
+        (tmp_path / "copied").write_text("".join(one["text"] for one in shown["elements"]))
+        assert await read(str(tmp_path / "copied")) == [log.note()]
+        slack.fail("chat.postMessage", "not_in_channel")
+        with pytest.raises(PublishError, match="Slack says `not_in_channel`: invite the app"):
+            await place.put(ORIGIN, 0, log.note())
+        await slack.go_down()
+        with pytest.raises(PublishError, match="no answer"):
+            await place.put(ORIGIN, 0, log.note())
