@@ -56,6 +56,9 @@ class Session(_Record):
 class Judgement(_Record):
     """The machine's word on one text, before anything came of it.
 
+    A statement has another one, with the `hold` that it waited for, where an approval came to nothing because
+    things had changed meanwhile.
+
     trace: the `traceparent` (W3C Trace Context) that the agent has sent with the text.
     """
 

@@ -97,9 +97,10 @@ def check_evidence(terminal: Terminal, file: Bundle, key: Keys = None) -> None:
 async def _proofs(store: Store, hold: Hold, key: audit.VerifyingKey) -> list[audit.Inclusion]:
     """Of everything that is said of the hold, its session's beginning and the policy that judged it."""
     said = await store.hold_records(hold.id)
-    judged = next((one for one in said if isinstance(one, audit.Judgement)), None)
-    if judged is None:
-        raise NotThere(f"the log has no judgement of hold `{hold.id}`: there is nothing to prove")
+    try:
+        judged = bundle.judgement_of(hold.id, said)
+    except bundle.EvidenceError:
+        raise NotThere(f"the log has no judgement of hold `{hold.id}`: there is nothing to prove") from None
     before = [
         one
         for one in await store.policy_records("")

@@ -90,7 +90,7 @@ def make(
         records = [audit.decode((proof.opened() or "").encode()) for proof in proofs]
     except ValueError as error:
         raise EvidenceError(str(error)) from None
-    judged = _judgement(records)
+    judged = judgement_of(hold, records)
     head = proofs[0].check([key.public])
     note = proofs[0].checkpoint
     files = {
@@ -140,7 +140,7 @@ def check(data: bytes, keys: Iterable[audit.VerifyingKey]) -> Evidence:
         raise EvidenceError("the bundle has no proof")
     # 4. the records are of this hold, and of one thing
     _agree(hold, records)
-    if _judgement(records).sql != (_text(files, STATEMENT) if STATEMENT in files else ""):
+    if judgement_of(hold, records).sql != (_text(files, STATEMENT) if STATEMENT in files else ""):
         raise EvidenceError(f"`{STATEMENT}` is not the statement of the proven judgement")
     return Evidence(hold, head.origin, head.size, tuple(records))
 
@@ -208,8 +208,9 @@ def _agree(hold: str, records: Sequence[audit.Record]) -> None:
     opened = [one for one in records if isinstance(one, audit.HoldOpened) and one.hold == hold]
     if len(opened) != 1:
         raise EvidenceError(f"the bundle has no record of how hold `{hold}` was opened")
-    judged = _judgement(records)
-    statements = {record.statement for record in records if record.hold == hold}
+    judged = judgement_of(hold, records)
+    # a hold that was left may be waited for by a statement that was sent again
+    statements = {record.statement for record in records if record.hold == hold} - {""}
     for record in records:
         match record:
             case audit.Session():
@@ -228,14 +229,19 @@ def _agree(hold: str, records: Sequence[audit.Record]) -> None:
                 pass
 
 
-def _judgement(records: Iterable[audit.Record]) -> audit.Judgement:
-    """The last one of the statement that was held."""
+def judgement_of(hold: str, records: Iterable[audit.Record]) -> audit.Judgement:
+    """The one by which the hold was opened: of records, oldest first, the last of its statement until then.
+
+    A statement has another one if its approval was void, and it was judged anew. Raises EvidenceError.
+    """
     known = list(records)
-    held = {record.statement for record in known if isinstance(record, audit.HoldOpened)}
-    found = [one for one in known if isinstance(one, audit.Judgement) and one.statement in held]
-    if not found:
-        raise EvidenceError("the log has no judgement of the hold's statement")
-    return found[-1]
+    for place, opened in enumerate(known):
+        if isinstance(opened, audit.HoldOpened) and opened.hold == hold:
+            # times of two hands need not agree: what stands behind it is better than nothing
+            for record in (*reversed(known[:place]), *known[place:]):
+                if isinstance(record, audit.Judgement) and record.statement == opened.statement:
+                    return record
+    raise EvidenceError("the log has no judgement of the hold's statement")
 
 
 def _ran(records: Sequence[audit.Record]) -> Iterator[audit.Judgement]:
@@ -252,9 +258,10 @@ def _page(
     key: audit.VerifyingKey,
     head: audit.Checkpoint,
 ) -> str:
-    judged = _judgement(records)
-    opened = next((one for one in records if isinstance(one, audit.HoldOpened)), None)
-    last = next((one for one in reversed(records) if isinstance(one, audit.Decision)), None)
+    judged = judgement_of(hold, records)
+    mine = [one for one in records if one.hold == hold]
+    opened = next((one for one in mine if isinstance(one, audit.HoldOpened)), None)
+    last = next((one for one in reversed(mine) if isinstance(one, audit.Decision)), None)
     facts = [
         ("verdict", judged.verdict),
         ("decision", last.state if last else "none"),

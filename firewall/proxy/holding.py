@@ -94,7 +94,10 @@ class Holding:
                 if not isinstance(answer, _Void):
                     return answer
                 void = _Void(f"the approval of hold {hold.id} is void: {answer.why}", answer.judgement)
-                if void.judgement is None or not _asked(void.judgement):
+                if void.judgement is None:
+                    break
+                await self._judged(ticket, hold, void.judgement)
+                if not _asked(void.judgement):
                     break
                 judgement = void.judgement
                 amend(judgement)
@@ -252,6 +255,7 @@ class Holding:
             return await self._refused(ticket, hold, refusal)
         if fresh.verdict.action is Action.DENY:
             refusal = telling.denied(fresh)
+            await self._judged(ticket, hold, fresh)
             await self._desk.withdraw(hold.id, refusal.message)
             return await self._refused(ticket, hold, refusal)
         now = self._digest(fresh, acts)
@@ -279,6 +283,14 @@ class Holding:
             await clearance.settle(ticket, 0)
         await self._desk.withdraw(hold.id, f"void: {why}")
         return _Void(why, fresh)
+
+    async def _judged(self, ticket: int, hold: approval.Hold, judgement: Judgement) -> None:
+        """The machine's word once more, after a hold: it is not what it was when that was opened."""
+        clearance = self._clearance
+        record = telling.judgement_record(
+            judgement, clearance.session, clearance.statement(ticket), hold=hold.id
+        )
+        await clearance.log.append([record])
 
     async def _refused(self, ticket: int, hold: approval.Hold, refusal: Refusal) -> Refusal:
         record = self._clearance.refusal_record(refusal, self._clearance.statement(ticket), hold.id)

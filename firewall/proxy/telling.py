@@ -57,13 +57,15 @@ def correlation(session: str, statement: str = "", hold: str = "") -> dict[str, 
     }
 
 
-def judgement_record(judgement: Judgement, session: str, statement: str) -> audit.Judgement:
-    """The machine's word, whole."""
+def judgement_record(
+    judgement: Judgement, session: str, statement: str, *, hold: str = ""
+) -> audit.Judgement:
+    """The machine's word, whole. hold: whose approval it was given after, if it is not the first."""
     verdict = judgement.verdict
     relations = {e.object for e in judgement.effects if e.type == "relation"}
     return audit.Judgement.model_validate(
         {
-            **correlation(session, statement),
+            **correlation(session, statement, hold),
             "agent": judgement.subject.agent,
             "owner": judgement.subject.owner,
             "database": judgement.subject.database,

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import io
 import json
+import re
 import zipfile
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -122,6 +123,29 @@ def test_what_is_in_it(decided: tuple[Prompt, str], made: bytes) -> None:
     # that it was handed out is a record
     export = json.loads(prompt("audit", "export", "--kind", "export", "--as", "auditor").out)
     assert json.loads(export["record"])["filter"] == [f"hold={hold}"]
+
+
+def test_a_statement_that_was_judged_anew_is_shown_as_it_was_held_each_time(
+    prompt: Prompt, tmp_path: Path
+) -> None:
+    """The first approval was void, as the policy had changed; for the second hold, the agent came back."""
+    holds, digests = [], ("ab" * 32, "ba" * 32)
+    for revision, digest in zip(("old", "new"), digests, strict=True):
+        before = holds[0] if holds else ""
+        write(prompt, judged(SQL, statement="s-1.1", hold=before, verdict="hold", revision=revision))
+        holds.append(prompt.open_hold(sql=SQL, revision=revision, digest=digest).id)
+    again = _said(holds[1], statement="s-2.1", agent="shopper", digest=digests[1], leave=f"hold {holds[1]}")
+    write(prompt, judged(SQL, statement="s-2.1", verdict="hold", revision="new"), audit.Release(**again))
+    key = prompt("audit", "key").out.strip()
+    for hold, revision, digest in zip(holds, ("old", "new"), digests, strict=True):
+        path = tmp_path / f"{hold}.zip"
+        assert prompt("audit", "evidence", hold, "--out", str(path), "--as", "auditor").code == Exit.DONE
+        said = prompt("audit", "check-evidence", str(path), "--key", key)
+        assert said.code == Exit.DONE, said.err
+        page = _files(path.read_bytes())["index.html"].decode()
+        facts = re.sub(r"\s+", "", page)
+        assert f'<th>policyrevision</th><tdclass="">{revision}</td>' in facts
+        assert f'<th>digest</th><tdclass="">{digest}</td>' in facts
 
 
 @pytest.mark.parametrize("end", ["flip", "drop"])

@@ -143,6 +143,12 @@ async def test_policy_that_changes_while_a_hold_waits_voids_its_approval(
                 await running
             assert raised.value.sqlstate == "QF001"
         assert house.count("orders") == before
+        # it was judged twice, and the log says so; the second time after the hold that came to nothing
+        judged = [r for r in await house.records("judgement") if r["statement"] == hold.statement]
+        assert [(r["hold"], r["revision"]) for r in judged] == [
+            ("", hold.revision),
+            (hold.id, again.revision),
+        ]
 
 
 async def test_a_deep_pipeline_of_known_statements_is_a_loop(house: House) -> None:
