@@ -62,6 +62,7 @@ class App:
         self.key = key
         self._mask_key = b""
         self.gates: dict[str, Gate] = {}
+        store.keeping.follow(lambda: {name: gate.policy.document.keep for name, gate in self.gates.items()})
         self.desk = Desk(store, self.person)
         self._analysts = Analysts(settings.analysis_workers)
         self._stack = AsyncExitStack()

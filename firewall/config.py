@@ -152,8 +152,8 @@ class Database(_Model):
 
 class Records(_Model):
     """The log. `keep` is what it keeps of statements' texts and parameters: all of them (`full`), texts
-    without constants (`redacted`), or salted hashes alone (`digest`). After `retention` days they are erased;
-    the records themselves stay for ever.
+    without constants (`redacted`), or salted hashes alone (`digest`). A policy may say it for its database.
+    After `retention` days they are erased; the records themselves stay for ever.
     """
 
     keep: Keep = Keep.FULL

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -11,6 +11,7 @@ from urllib.parse import quote
 from firewall import policy
 from firewall.audit import SigningKey
 from firewall.cli.exits import Usage
+from firewall.errors import ConfigurationError
 from firewall.keyfile import signing_key
 from firewall.store import Reader, Store
 
@@ -33,6 +34,10 @@ async def store_to_write(terminal: Terminal, *, create: bool) -> AsyncIterator[S
     keep = settings.records.keep
     opened = await Store.open(settings.store, origin=settings.origin, key=key, create=create, keep=keep)
     async with opened as store:
+        with suppress(ConfigurationError):
+            # without policies it is as the settings say
+            known = {name: rules.document.keep for name, rules in policies(settings).items()}
+            store.keeping.follow(lambda: known)
         yield store
 
 

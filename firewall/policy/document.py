@@ -349,6 +349,8 @@ class Document(Shared):
     """What becomes of anything that no rule covers"""
     label_comments: Flag = True
     """Whether comments in the database label columns as well"""
+    keep: Annotated[Literal["full", "redacted", "digest"] | None, WRITTEN] = None
+    """What the log keeps of statements' texts and values; as the settings say, if left out"""
     approval: Approval = Approval()
     """Who decides holds, how many of them, and how long holds wait"""
     budgets: Annotated[tuple[Budget, ...], BeforeValidator(fields.at_least_one)] = ()

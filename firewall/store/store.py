@@ -15,6 +15,7 @@ from firewall.errors import StoreError
 from firewall.store import engine, rows, schema, tables
 from firewall.store.cards import Cards
 from firewall.store.erasing import Erasing
+from firewall.store.keeping import Keeping
 from firewall.store.links import Links
 from firewall.store.marks import Marks
 from firewall.store.past import Past
@@ -37,10 +38,10 @@ if TYPE_CHECKING:
 class Store(Reader):
     """A store opened to write to the log `origin`; several processes may, with the same key."""
 
-    def __init__(self, database: engine.Database, writer: Writer, keep: audit.Keep) -> None:
+    def __init__(self, database: engine.Database, writer: Writer, keeping: Keeping) -> None:
         super().__init__(database)
         self._writer = writer
-        self._keep = keep
+        self.keeping = keeping
 
     @classmethod
     async def open(
@@ -54,7 +55,7 @@ class Store(Reader):
     ) -> Store:
         """Open the store, bring its schema up to date and check the head of the log with the key.
 
-        keep: what is kept of texts and parameters of statements from now on.
+        keep: what is kept of texts and parameters of statements from now on; see `Store.keeping`.
         A StoreError says what is wrong: unreadable, damaged, newer, another key, changed from outside.
         """
         if key.name != origin:
@@ -70,7 +71,7 @@ class Store(Reader):
         except BaseException:
             await database.close()
             raise
-        return cls(database, writer, keep)
+        return cls(database, writer, Keeping(keep))
 
     async def close(self) -> None:
         """Write what is queued, then let go of every connection."""
@@ -84,11 +85,11 @@ class Store(Reader):
         """
         # INVARIANT: 5. no release without a durable record: the caller goes on only when this returns
         if records:
-            await self._writer.write(lambda: [rows.entry(record, self._keep) for record in records])
+            await self._writer.write(lambda: self._entries(records))
 
     async def append_made(self, make: Callable[[], Sequence[audit.Record | audit.Written]]) -> None:
         """The same of what `make` gives; it is called off the event loop where the store has a thread."""
-        await self._writer.write(lambda: [rows.entry(record, self._keep) for record in make()])
+        await self._writer.write(lambda: self._entries(make()))
 
     async def open_hold(self, hold: Hold, records: Sequence[audit.Record]) -> None:
         """Keep a new hold; StoreError if there is one of that id."""
@@ -115,11 +116,12 @@ class Store(Reader):
         """
         columns = rows.hold_columns(after)
         new = {name: columns[name] for name in ("state", "votes", "outcome", "awaited")}
-        if self._keep is not audit.Keep.FULL and after.state not in {State.PENDING, State.APPROVED}:
+        keep = self.keeping.of_database(before.database)
+        if keep is not audit.Keep.FULL and after.state not in {State.PENDING, State.APPROVED}:
             # whoever was to decide has seen it
             new["body"] = rows.without_values(after)
         held = tables.holds.c
-        if grant is not None and self._keep is not audit.Keep.FULL:
+        if grant is not None and keep is not audit.Keep.FULL:
             grant = replace(grant, sql="")
         given = None if grant is None else rows.grant_columns(grant)
 
@@ -302,6 +304,7 @@ class Store(Reader):
         return Past(self._database, database, self._writer.origin)
 
     async def _write(self, records: Sequence[audit.Record], change: Change) -> bool:
-        return await self._writer.write(
-            lambda: [rows.entry(record, self._keep) for record in records], change
-        )
+        return await self._writer.write(lambda: self._entries(records), change)
+
+    def _entries(self, records: Sequence[audit.Record | audit.Written]) -> list[rows.Entry]:
+        return [rows.entry(record, self.keeping.of(record)) for record in records]

@@ -33,9 +33,10 @@ async def _sound(store: Store, erased: int) -> None:
     assert report.logs[0].erased == erased
 
 
-async def _held(store: Store, kit: Kit) -> Hold:
+async def _held(store: Store, kit: Kit, **fields: object) -> Hold:
     """A statement that waits, with everything that is recorded of it."""
-    hold = kit.hold(sql=f"DELETE FROM t WHERE p = '{SECRET}'", parameters=(SECRET,), statement="s-1.9")
+    told = {"sql": f"DELETE FROM t WHERE p = '{SECRET}'", "parameters": (SECRET,), "statement": "s-1.9"}
+    hold = kit.hold(**told, **fields)
     judged = kit.judgement(sql=hold.sql, statement="s-1.9", verdict="hold")
     await store.append([judged])
     opened = audit.HoldOpened(
@@ -179,3 +180,37 @@ async def test_what_ran_ahead_of_a_commit_is_erased_from_its_hold_as_well(store:
     said = await store.hold_records(hold.id)
     assert {record.statement for record in said} == {"s-1.7", "s-1.9"}
     assert SECRET not in "".join(record.model_dump_json() for record in said) + repr(kept)
+
+
+async def test_policies_say_what_is_kept_of_each_database(url: str, kit: Kit) -> None:
+    policies: dict[str, str | None] = {"shop": None, "hr": "redacted", "vault": "digest"}
+    async with await Store.open(url, origin=ORIGIN, key=KEY) as store:
+        store.keeping.follow(lambda: policies)
+        shown = {}
+        for database in policies:
+            at = {"at": "2030-01-01T00:00:00.000000Z", "session": f"s-{database}", "agent": "bot"}
+            opened = audit.Session(id=f"r-{database}", event="opened", database=database, **at)
+            judged = kit.judgement(sql=f"SELECT '{SECRET}'", database=database, session=at["session"])
+            release = audit.Release(
+                id=f"r-{database}-release", digest="d", leave="rule reads", parameters=[SECRET], **at
+            )
+            run = audit.runs.run(1, "", "", [SECRET])
+            written = audit.runs.runs(id=f"r-{database}-runs", statement="", released=[run], ended=[], **at)
+            await store.append([opened, judged, release])
+            await store.append_made(lambda written=written: [written])
+            found = [await store.record(f"r-{database}-{name}") for name in ("release", "runs")]
+            shown[database] = ((await store.record(judged.id)).sql, str(found))
+            hold = await _held(store, kit, database=database)
+            assert await store.change_hold(hold, replace(hold, state=State.REJECTED), [])
+            assert (SECRET in repr(await store.hold(hold.id))) is (database == "shop")
+        assert [shown[name][0] for name in policies] == [f"SELECT '{SECRET}'", "SELECT $1", ""]
+        assert [SECRET in shown[name][1] for name in policies] == [True, False, False]
+        # a policy is followed as it is now, and of a session that is over, or unknown, the least is kept
+        policies["shop"] = "redacted"
+        again = kit.judgement(sql=f"SELECT '{SECRET}'", database="shop")
+        ended = {"tag": "", "rows": 0, "bytes": 0, "micros": 0, "message": SECRET}
+        late = audit.Outcome(id="r-late", **ended, **at | {"session": "s-unknown"})
+        await store.append([again, late])
+        assert (await store.record(again.id)).sql == "SELECT $1"
+        assert (await store.record("r-late")).message == ""
+        await _sound(store, 0)
