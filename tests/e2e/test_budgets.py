@@ -95,13 +95,17 @@ async def test_many_small_reads_are_one_large_one(
 async def test_firewalls_together_return_no_more_than_there_is(
     postgres: EmbeddedPostgres, shop: str, tmp_path: Path
 ) -> None:
-    """Two firewalls on one store, two sessions at each, all at once."""
+    """Two firewalls on one store on Postgres, both at once."""
+    name = f"budgets_{secrets.token_hex(4)}"
+    with psycopg.connect(postgres.dsn(), autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+    store = postgres.dsn(name)
     # each sets aside more than it returns, and some wait for others
     policy = POLICY.replace("execute], why: counted", "execute], why: counted, obligations: {max_rows: 3}")
     (tmp_path / "policy.yaml").write_text(policy)
     async with (
-        open_house(postgres, shop, tmp_path) as house,
-        open_house(postgres, shop, tmp_path, token=house.token) as other,
+        open_house(postgres, shop, tmp_path, store=store) as house,
+        open_house(postgres, shop, tmp_path, token=house.token, store=store) as other,
     ):
         got = 0
 
@@ -123,7 +127,7 @@ async def test_firewalls_together_return_no_more_than_there_is(
 
         rejecting = asyncio.create_task(reject())
         try:
-            await asyncio.gather(*(read(which) for which in (house, other) for _ in range(2)))
+            await asyncio.gather(*(read(which) for which in (house, other)))
         finally:
             rejecting.cancel()
         assert got == 10
