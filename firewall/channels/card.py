@@ -39,6 +39,8 @@ MAX_BODIES_COST = 7900
 # the statement has what the other bodies leave of that, up to its own limit; they leave it 1,000 at least
 MAX_SQL, MAX_SQL_COST = 3000, 4500
 MAX_SQL_LINES = 60
+# kept of what claims might take, for it, its title and the line that says what is missing
+MIN_SQL_COST = 1300
 MAX_PARAMETERS, MAX_PARAMETERS_COST = 1000, 1000
 MAX_PARAMETER_LINES = 20
 MAX_ITEMS, MAX_CLAIMS = 6, 4
@@ -251,11 +253,11 @@ def vote(one: Vote, cost: int = MAX_WHY_COST) -> list[Json]:
 
 def _bodies(hold: Hold) -> tuple[list[Json], int]:
     """The parts as far as they fit, and how many characters are missing from the card."""
-    found, missing = common(hold)
+    found, missing = common(hold, 0)
     sql = visible.visible(hold.sql)
     height = hold.sql.count("\n") + 1
     size = f" ({len(hold.sql):,} characters, {height:,} {'line' if height == 1 else 'lines'})"
-    found.append(section(bold("SQL"), plain(size)))
+    title = section(bold("SQL"), plain(size))
     below: list[Json] = []
     if values := dossier.parameters(hold):
         several = len(hold.runs) if hold.ran else hold.executions
@@ -266,6 +268,8 @@ def _bodies(hold: Hold) -> tuple[list[Json], int]:
     if remarks:
         below += [section(bold("⚠ Look out")), bullets(remarks)]
     below += headline(hold)
+    found += claimed(hold, MAX_BODIES_COST - MIN_SQL_COST - len(json.dumps([*found, title, *below])))
+    found.append(title)
     cost = min(MAX_SQL_COST, MAX_BODIES_COST - len(json.dumps([*found, *below])))
     missing += _fence(found, sql or "(empty)", MAX_SQL, cost, MAX_SQL_LINES)
     below += _impact(hold, MAX_BODIES_COST - len(json.dumps([*found, *below])))
@@ -296,7 +300,7 @@ def _impact(hold: Hold, room: int) -> list[Json]:
     return found
 
 
-def common(hold: Hold) -> tuple[list[Json], int]:
+def common(hold: Hold, claims_cost: int = MAX_BODIES_COST) -> tuple[list[Json], int]:
     """Why it was stopped, what it would do and to what data; and how many characters of that are missing."""
     found: list[Json] = []
     missing = 0
@@ -316,12 +320,19 @@ def common(hold: Hold) -> tuple[list[Json], int]:
         missing += left
         found.append(section(bold("Sensitive data "), code(shown_labels)))
         found += [_missing(left)] if left else []
-    if hold.claims:
-        # cut where they are long: what is approved is the statement, not what is said of it
-        said = [f"{name}: {value}" for name, value in hold.claims[:MAX_CLAIMS]]
-        shown = [section(code(_beginning(each, MAX_ITEM_COST))) for each in said]
-        found += [section(bold("The agent says, and nobody has verified it")), bullets(shown)]
-    return found, missing
+    return found + claimed(hold, claims_cost), missing
+
+
+def claimed(hold: Hold, room: int) -> list[Json]:
+    """What the agent says, as far as there is room: what is approved is the statement, not its words."""
+    shown: list[Json] = []
+    room -= MAX_ITEM_COST
+    for name, value in hold.claims[:MAX_CLAIMS]:
+        item = section(code(_beginning(f"{name}: {value}", MAX_ITEM_COST)))
+        room -= len(json.dumps(item)) + 2
+        if room >= 0:
+            shown.append(item)
+    return [section(bold("The agent says, and nobody has verified it")), bullets(shown)] if shown else []
 
 
 def _items(values: Sequence[str]) -> tuple[list[Json], int]:

@@ -38,7 +38,7 @@ IMPACTS = st.builds(
 RAN = st.builds(
     Ran,
     statement=st.just("s.1"),
-    sql=BULKY,
+    sql=HOSTILE,
     outcome=HOSTILE,
     standing=st.sampled_from(Standing),
     parameters=st.lists(st.none() | HOSTILE, max_size=2).map(tuple),
@@ -67,7 +67,7 @@ def holds(draw: st.DrawFn) -> Any:
         risk=draw(st.sampled_from(["low", "critical", "*odd*"])),
         votes=tuple(draw(st.lists(VOTES, max_size=5))),
         outcome=draw(BULKY),
-        ran=tuple(draw(st.lists(RAN, max_size=9))),
+        ran=tuple(draw(st.lists(RAN, max_size=2))),
         impact=draw(st.none() | IMPACTS),
         claims=tuple(draw(st.lists(st.tuples(BULKY, BULKY), max_size=5))),
     )
