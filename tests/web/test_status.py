@@ -26,7 +26,7 @@ async def test_everything_that_an_operator_looks_at_is_there(sample: Sample, dan
         size(await sample.store.weight()),
         "2 guarded databases",
         "b41f0c2e77d1",
-        "91c2a07be5d4 214 relations 12 s ago",
+        "91c2a07be5d4 214 relations",
         "observe relays everything",
         "slack answers",
         "webhook pager answers, 3 messages due",
