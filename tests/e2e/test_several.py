@@ -27,7 +27,7 @@ approval: {{groups: [deciders]}}
 rules:
   - {{name: session, allow: [transaction, setting, session], why: harmless}}
   - {{name: reads, allow: read, why: w, when: {{relations: {read}}}}}
-  - {{name: asked, hold: update, why: w, when: {{relations: products}}}}
+  - {{name: asked, hold: update, why: w, when: {{relations: customers}}}}
 """
 
 
@@ -71,7 +71,7 @@ async def test_each_database_is_judged_by_its_own_policy(
             await connect(house, "elsewhere")
 
         # each asks its own people
-        asked = asyncio.create_task(at_vault.execute("UPDATE products SET name = name WHERE id = 1"))
+        asked = asyncio.create_task(at_vault.execute("UPDATE customers SET name = name WHERE id = 1"))
         hold = await house.next_hold()
         other = await app.desk.vote(hold.id, "front@example.com", approve=True, reason="", channel="cli")
         assert not isinstance(other, Counted), other
