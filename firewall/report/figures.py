@@ -235,11 +235,12 @@ class Figures:
         self._before[origin] = max(before or at, at)
 
     def _judged(self, record: audit.Judgement, day: str) -> None:
-        self.statements[day][record.verdict] += 1
-        self.agents[record.agent] += 1
-        self.risks[record.risk] += 1
-        self.labels.update(record.labels)
-        self.opaque += bool(record.opaque)
+        if not record.hold:  # or it is a statement that was counted, judged anew
+            self.statements[day][record.verdict] += 1
+            self.agents[record.agent] += 1
+            self.risks[record.risk] += 1
+            self.labels.update(record.labels)
+            self.opaque += bool(record.opaque)
         if record.verdict == "allow":
             return
         if not record.enforced:

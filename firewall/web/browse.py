@@ -84,13 +84,15 @@ async def drop_view(house: TheHouse, posted: Form) -> Response:
 async def show_statement(request: Request, house: TheHouse, visit: Visitor, statement_id: Id) -> Response:
     """One statement from its judgement to its outcome, and its analysis drawn."""
     records = await _records(house, statement_id)
-    judged = next((record for record in records if isinstance(record, audit.Judgement)), None)
+    # what was asked for anew is what the last word on it says
+    latest = records[::-1]
+    judged = next((record for record in latest if isinstance(record, audit.Judgement)), None)
     told, untold = await _explained(house, judged) if judged else (None, "")
     context = {
         "statement": statement_id,
         "records": records,
         "judged": judged,
-        "hold_id": next((record.hold for record in records if record.hold), ""),
+        "hold_id": next((record.hold for record in latest if record.hold), ""),
         "picture": picture(told.columns) if told else None,
         "rules": rule_by_rule(told.words) if told else [],
         "untold": untold,

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import TYPE_CHECKING
 
 import pytest
 
+from firewall.report import Figures
 from firewall.report.facts import facts, span
 from firewall.report.figures import percentile
 from firewall.report.trends import MAX_DAYS, buckets
-
-if TYPE_CHECKING:
-    from firewall.report import Figures
+from tests.web.sample import judgement
 
 
 def test_everything_is_counted_once(figures: Figures):
@@ -49,6 +47,15 @@ def test_everything_is_counted_once(figures: Figures):
     assert figures.people["dba"] == {"approved": 1, "rejected": 1}
     assert figures.statements["2030-01-01"] == {"allow": 1, "deny": 1, "hold": 1}
     assert figures.silent_from.startswith("2030-01-01T00:07")
+
+
+def test_a_statement_that_is_judged_anew_is_one_statement():
+    figures = Figures()
+    for fields in ({"verdict": "hold", "rule": "asked"}, {"verdict": "deny", "rule": "gone", "hold": "h-1"}):
+        figures.add(judgement("SELECT 1", labels=["pii"], **fields), "log.test")
+    assert (figures.verdict("hold"), figures.verdict("deny")) == (1, 0)
+    assert (figures.labels["pii"], figures.agents.total()) == (1, 1)
+    assert (figures.held_by, figures.denied_by) == ({"asked": 1}, {"gone": 1})
 
 
 def test_a_hold_that_was_opened_before_the_period_is_dated_afterwards(figures: Figures):

@@ -458,6 +458,17 @@ async def test_a_search_that_found_nothing_yet_goes_on_further_back(
     assert "SELECT 1" in clean((await dana.get(f"/log?text=select+1&before={before}")).text).text
 
 
+async def test_of_a_statement_that_was_judged_anew_the_last_word_counts(
+    sample: Sample, dana: Browser
+) -> None:
+    first = judgement("SELECT 1", statement="q-6", verdict="hold", reasons=["asked first"])
+    again = judgement("SELECT 1", statement="q-6", verdict="deny", reasons=["by now forbidden"], hold="h-OLD")
+    await sample.store.append([first, again])
+    page = clean((await dana.get("/statements/q-6")).text)
+    why = page.text.partition("Why")[2].partition("What it does")[0]
+    assert why.strip() == "by now forbidden"
+
+
 async def test_a_statement_is_drawn_and_judged_rule_by_rule(sample: Sample, dana: Browser) -> None:
     asked = judgement("SELECT c.email AS contact, 1 AS one FROM customers c", statement="q-7")
     gone = judgement("SELECT 1", statement="q-8", database="left")
