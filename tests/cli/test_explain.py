@@ -287,8 +287,10 @@ def test_masks_are_shown_column_by_column(shop: Prompt) -> None:
         "email from public.customers.email  masked (hash)"
         in shop("explain", "SELECT id, email FROM customers", *offline).out
     )
-    # it is held, and who approves it should know
     export = "COPY (SELECT email FROM customers) TO STDOUT"
+    assert prompt_document(shop, export, *offline)["masked"] == ["hash"]
+    # it is held, and who approves it should know
+    export = f"{export} (ENCODING 'SJIS')"
     assert prompt_document(shop, export, *offline)["masked"] is None
     assert "it would be refused" in shop("explain", export, *offline).out
 

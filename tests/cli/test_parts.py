@@ -26,7 +26,7 @@ SHARED = {
     "keys",
     "catalogs",
 }
-SHARED |= {"explain_lines", "explained", "origins"}
+SHARED |= {"explain_lines", "explained", "origins", "counting"}
 
 
 def _names(app: typer.Typer) -> set[str | None]:

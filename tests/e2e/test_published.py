@@ -47,7 +47,7 @@ async def test_a_log_without_values_is_published_and_compared(
         found = await house.app.store.verify([house.app.key.public], published=notes)
         assert found.sound
         # the place that fails is shown, and harms nothing
-        places = (await house.app._status()).places
+        places = (await house.app.health.status()).places
         assert [(one.place, bool(one.failing)) for one in places] == [
             (str(place), False),
             (str(tmp_path / "absent" / "file"), True),
