@@ -98,7 +98,7 @@ def _trace_view(relations: Relations, view: Relation) -> Shape:
         path = None if own.path is None else path_of(Scope(own.path), snapshot)
     queries = Queries(relations, path, frozenset(), snapshot.database, printed=own is None)
     fields = queries.rows(parse(view.definition), None, {}).fields
-    return Shape(fields, frozenset(queries.tests), frozenset(queries.read))
+    return Shape(fields, frozenset(queries.tests), frozenset(queries.read), frozenset(queries.kept))
 
 
 _known: list[Relations] = []

@@ -76,6 +76,7 @@ class Queries:
         shape = self.relations.shape(relation)
         self.read |= shape.relations
         self.test(shape.conditions)
+        self.kept |= shape.kept
         fields = renamed(shape.fields, columns)
         found = Range(alias or name, fields, relation.qualified, "" if alias else relation.schema)
         return found, shape.conditions

@@ -27,11 +27,13 @@ class Shape:
     """A relation as FROM sees it.
 
     conditions: columns that its query tests. relations: everything that is read along with it, itself too.
+    kept: what its query's own errors quote, whichever of its columns are asked for.
     """
 
     fields: tuple[Field, ...]
     conditions: Sources
     relations: frozenset[str]
+    kept: Sources = NOTHING
 
 
 TraceView: TypeAlias = "Callable[[Relations, Relation], Shape]"
@@ -151,7 +153,7 @@ class Relations:
             )
             for column, field in zip(relation.columns, body.fields, strict=True)
         )
-        return Shape(fields, body.conditions, body.relations | {relation.qualified})
+        return Shape(fields, body.conditions, body.relations | {relation.qualified}, body.kept)
 
 
 def _generated_from(column: Column, own: set[str]) -> frozenset[str]:

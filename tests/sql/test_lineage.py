@@ -423,3 +423,21 @@ def test_what_an_error_would_quote_reaches_the_client(condition, told):
     found = trace(f"SELECT id FROM customers WHERE {condition}", SHOP, FACTS)
     assert found is not None
     assert (("public.customers", "email") in found.reaches) is told
+
+
+@pytest.mark.parametrize("asked", ["count(*)", "id", "1"])
+@pytest.mark.parametrize("name", ["strict", "stricter"])
+def test_what_an_error_of_a_view_would_quote_reaches_the_client(name, asked):
+    strict = table(
+        "strict",
+        "id",
+        kind=RelationKind.VIEW,
+        definition="SELECT customers.id FROM public.customers WHERE (customers.email)::integer > 0",
+    )
+    over = table(
+        "stricter", "id", kind=RelationKind.VIEW, definition="SELECT strict.id FROM public.strict LIMIT 5"
+    )
+    catalog = replace(SHOP, version="2" * 64, relations=(*SHOP.relations, strict, over))
+    found = trace(f"SELECT {asked} FROM {name}", catalog, FACTS)
+    assert found is not None
+    assert ("public.customers", "email") in found.reaches
