@@ -15,10 +15,8 @@ from firewall.demo.postgres import EmbeddedPostgres
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# every run tries others, and `make fuzz` tries for as long as one likes
-EXAMPLES = 50
-hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, max_examples=EXAMPLES)
-hypothesis.settings.register_profile("dev", deadline=None, max_examples=EXAMPLES)
+hypothesis.settings.register_profile("ci", deadline=None, print_blob=True)
+hypothesis.settings.register_profile("dev", deadline=None)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 

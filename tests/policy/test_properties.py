@@ -132,7 +132,7 @@ defaults = st.sampled_from(["hold", "deny"])
 
 
 @given(some_rules, rules(actions=("deny",)), defaults, subjects, some_effects, moments)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_adding_a_deny_lets_nothing_more_through(written, deny, default, subject, asked, moment):
     before = load(written, default).evaluate(subject, asked, moment)
     after = load([*written, deny], default).evaluate(subject, asked, moment)
@@ -140,7 +140,7 @@ def test_adding_a_deny_lets_nothing_more_through(written, deny, default, subject
 
 
 @given(some_rules, rules(actions=("hold",)), defaults, subjects, some_effects, moments)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_adding_a_hold_allows_nothing_more(written, hold, default, subject, asked, moment):
     before = load(written, default).evaluate(subject, asked, moment)
     after = load([*written, hold], default).evaluate(subject, asked, moment)
@@ -160,7 +160,7 @@ owed = st.fixed_dictionaries(
 
 
 @given(some_rules, st.integers(0, 20) | st.none(), defaults, subjects, some_effects, moments)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_a_budget_lets_nothing_more_through(written, rows, default, subject, asked, moment):
     named = [{"name": f"rule {number:02}", **rule} for number, rule in enumerate(written)]
     before = load_named(named, default).evaluate(subject, asked, moment)
@@ -172,7 +172,7 @@ def test_a_budget_lets_nothing_more_through(written, rows, default, subject, ask
 
 
 @given(some_rules, owed, st.integers(0, 4), defaults, subjects, some_effects, moments)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_an_obligation_changes_no_verdict_and_loosens_no_other(
     written, more, where, default, subject, asked, moment
 ):
@@ -190,7 +190,7 @@ def test_an_obligation_changes_no_verdict_and_loosens_no_other(
 
 
 @given(some_rules, defaults, subjects, some_effects, moments, st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_the_order_of_rules_means_nothing(written, default, subject, asked, moment, chance):
     named = [{"name": f"rule {number}", **rule} for number, rule in enumerate(written)]
     shuffled = chance.sample(named, len(named))
@@ -199,7 +199,7 @@ def test_the_order_of_rules_means_nothing(written, default, subject, asked, mome
 
 
 @given(some_rules, defaults, st.lists(st.tuples(subjects, some_effects, moments), min_size=2, max_size=4))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_the_same_question_has_the_same_answer(written, default, questions):
     # whatever was asked before, and is remembered
     asked = load(written, default)
@@ -209,7 +209,7 @@ def test_the_same_question_has_the_same_answer(written, default, questions):
 
 
 @given(some_rules, defaults, subjects, some_effects, moments, moments)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_a_verdict_that_looks_at_nothing_is_true_at_any_moment(written, default, subject, asked, now, then):
     """Which is why it may be kept. The tier looks at rows, and whoever keeps it has to know."""
     loaded = load(written, default)
@@ -222,7 +222,7 @@ def test_a_verdict_that_looks_at_nothing_is_true_at_any_moment(written, default,
 
 
 @given(some_rules, defaults, subjects, some_effects, moments)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_knowing_less_allows_nothing_more(written, default, subject, asked, moment):
     loaded = load(written, default)
     if loaded.evaluate(subject, asked, Moment(rows=moment.rows)).action is Action.ALLOW:
@@ -230,7 +230,7 @@ def test_knowing_less_allows_nothing_more(written, default, subject, asked, mome
 
 
 @given(some_rules, defaults, subjects, effects)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_an_effect_is_allowed_only_where_allow_rules_cover_all_of_it(written, default, subject, effect):
     """Worked out here the slow way: every combination of a label, a tested label and a column on its own."""
     loaded = load(written, default)

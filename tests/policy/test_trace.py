@@ -49,7 +49,7 @@ def test_an_effect_is_told_once():
 
 
 @given(some_rules, defaults, subjects, some_effects, moments)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_rules_that_match_are_those_of_the_verdict(rules, default, subject, asked, moment):
     policy = load(rules, default)
     verdict = policy.evaluate(subject, asked, moment)

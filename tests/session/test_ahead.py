@@ -109,7 +109,7 @@ def test_nothing_that_ran_ahead_is_committed_without_the_decision() -> None:
     """INVARIANT: 2, 3, 6."""
     asked, committed, rejected = 0, 0, 0
 
-    @settings(max_examples=100)
+    @settings(max_examples=200)
     @given(st.integers(0, 2**64))
     def play(seed: int) -> None:
         nonlocal asked, committed, rejected

@@ -334,7 +334,7 @@ def encoded(script: list[list[wire.FrontendMessage]]) -> bytes:
     return b"".join(message.encode() for message in [*messages, wire.Sync()])
 
 
-@settings(max_examples=200)
+@settings(max_examples=400)
 @given(scripts, st.integers(0, 2**32))
 def test_a_refusal_is_what_postgres_would_do_if_it_had_the_policy(
     script: list[list[wire.FrontendMessage]], seed: int
@@ -354,7 +354,7 @@ def test_what_takes_the_lane_is_what_postgres_would_do() -> None:
     """INVARIANT: 1, 2, 8. The same for clients that say the same again and again."""
     by_lane = 0
 
-    @settings(max_examples=150)
+    @settings(max_examples=300)
     @given(st.integers(0, 2**64))
     def play(seed: int) -> None:
         nonlocal by_lane
@@ -390,7 +390,7 @@ def without_portals_across_queries(script: list[list[wire.FrontendMessage]]) -> 
     return [*messages, wire.Sync()]
 
 
-@settings(max_examples=150)
+@settings(max_examples=300)
 @given(scripts, st.integers(0, 2**32))
 def test_bounds_that_are_kept_are_not_seen(script: list[list[wire.FrontendMessage]], seed: int) -> None:
     """INVARIANT: 1, 2, 8. The client sees what it would see without them."""
@@ -403,7 +403,7 @@ def test_bounds_that_are_kept_are_not_seen(script: list[list[wire.FrontendMessag
     assert trace(bytes(world.seen)) == trace(native)
 
 
-@settings(max_examples=150)
+@settings(max_examples=300)
 @given(scripts, st.integers(0, 2**32))
 def test_no_value_comes_through_its_mask_however_it_is_asked_for(
     script: list[list[wire.FrontendMessage]], seed: int
@@ -423,7 +423,7 @@ def test_no_value_comes_through_its_mask_however_it_is_asked_for(
             assert wire.DataRow.decode(frame.body).values == (None,)
 
 
-@settings(max_examples=150)
+@settings(max_examples=300)
 @given(scripts, st.integers(0, 2**32))
 def test_no_row_beyond_its_bounds_comes_however_it_is_asked_for(
     script: list[list[wire.FrontendMessage]], seed: int
@@ -436,7 +436,7 @@ def test_no_row_beyond_its_bounds_comes_however_it_is_asked_for(
     assert "D" not in trace(bytes(world.seen))
 
 
-@settings(max_examples=150)
+@settings(max_examples=300)
 @given(scripts, telling(), scripts, st.integers(0, 2**32))
 def test_no_row_comes_of_a_result_that_was_not_announced(
     before: list[list[wire.FrontendMessage]],
@@ -463,7 +463,7 @@ def _nothing_runs_as_another(script: list[list[wire.FrontendMessage]], seed: int
     assert ("SELECT deny", ()) not in world.model.ran
 
 
-@settings(max_examples=250)
+@settings(max_examples=500)
 @given(names_by_protocol, st.integers(0, 2**32))
 def test_nothing_runs_under_another_text_than_it_was_judged_by(
     script: list[list[wire.FrontendMessage]], seed: int
@@ -482,7 +482,7 @@ PREPARED_BEHIND_A_DEALLOCATE: list[list[wire.FrontendMessage]] = [
 ]
 
 
-@settings(max_examples=250)
+@settings(max_examples=500)
 @given(names_by_both, st.integers(0, 2**32))
 @example(PREPARED_BEHIND_A_DEALLOCATE, 5)
 def test_nor_when_sql_prepares_and_executes(script: list[list[wire.FrontendMessage]], seed: int) -> None:
